@@ -1,0 +1,195 @@
+//! What a kind of destination is made of. Forms and validation are drawn from it.
+
+use serde::Serialize;
+
+use super::tenant::{StringMap, check_map};
+use crate::values::error::Problem;
+
+/// How a field is edited and checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FieldKind {
+    /// A line of text.
+    Text {
+        /// The fewest characters.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        minlength: Option<usize>,
+        /// The most characters.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        maxlength: Option<usize>,
+        /// A pattern as HTML forms know it. It guides forms; the transport itself checks the value.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pattern: Option<&'static str>,
+    },
+    /// `true` or `false`.
+    Checkbox,
+    /// A whole number.
+    Number {
+        /// The least value.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        min: Option<i64>,
+        /// The greatest value.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max: Option<i64>,
+    },
+    /// One of a list.
+    Select {
+        /// Value and label of each choice.
+        options: &'static [(&'static str, &'static str)],
+    },
+    /// A JSON object of texts, written as a string.
+    KeyValueMap,
+}
+
+/// One field of a destination's config or credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Field {
+    /// The key in the map.
+    pub key: &'static str,
+    /// How it is edited and checked.
+    #[serde(flatten)]
+    pub kind: FieldKind,
+    /// What a form calls it.
+    pub label: &'static str,
+    /// What a form says about it.
+    pub description: &'static str,
+    /// It must be there.
+    pub required: bool,
+    /// Its value is masked for whoever may not see secrets.
+    pub sensitive: bool,
+}
+
+/// A kind of destination: its name, how it presents itself, and its fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Descriptor {
+    /// The kind's name, such as `webhook`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// What a form calls it.
+    pub label: &'static str,
+    /// One sentence about it.
+    pub description: &'static str,
+    /// An inline SVG.
+    pub icon: &'static str,
+    /// How to set up a receiver, in Markdown.
+    pub instructions: &'static str,
+    /// The fields of `config`.
+    pub config_fields: Vec<Field>,
+    /// The fields of `credentials`.
+    pub credential_fields: Vec<Field>,
+}
+
+impl Descriptor {
+    /// Checks both maps against the fields and reports every problem: unknown keys, missing and malformed
+    /// values. What only the transport knows it checks itself in
+    /// [`Transport::prepare`](crate::Transport::prepare).
+    #[must_use]
+    pub fn problems(&self, config: &StringMap, credentials: &StringMap) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (side, fields, map) in
+            [("config", &self.config_fields, config), ("credentials", &self.credential_fields, credentials)]
+        {
+            check_map_shape(side, map, &mut problems);
+            for key in map.keys() {
+                if !fields.iter().any(|field| field.key == key) {
+                    problems
+                        .push(Problem::new(format!("{side}.{key}"), format!("is not a field of type {}", self.kind)));
+                }
+            }
+            for field in fields {
+                let path = format!("{side}.{}", field.key);
+                match map.get(field.key).map(String::as_str) {
+                    None | Some("") if field.required => problems.push(Problem::new(path, "is required")),
+                    None | Some("") => {}
+                    Some(value) => check_value(&path, &field.kind, value, &mut problems),
+                }
+            }
+        }
+        problems
+    }
+}
+
+/// Config values may be long (a map of headers is one value), so only the shape is bounded here.
+fn check_map_shape(side: &str, map: &StringMap, problems: &mut Vec<Problem>) {
+    let long: Vec<&String> = map.iter().filter(|(_, value)| value.len() > 32 * 1024).map(|(key, _)| key).collect();
+    for key in long {
+        problems.push(Problem::new(format!("{side}.{key}"), "must be at most 32768 bytes"));
+    }
+    let keys: StringMap = map.keys().map(|key| (key.clone(), String::new())).collect();
+    check_map(side, &keys, problems);
+}
+
+fn check_value(path: &str, kind: &FieldKind, value: &str, problems: &mut Vec<Problem>) {
+    let mut refuse = |message: String| problems.push(Problem::new(path, message));
+    match kind {
+        FieldKind::Text { minlength, maxlength, .. } => {
+            let length = value.chars().count();
+            if let Some(least) = minlength.filter(|least| length < *least) {
+                refuse(format!("must be at least {least} characters"));
+            }
+            if let Some(most) = maxlength.filter(|most| length > *most) {
+                refuse(format!("must be at most {most} characters"));
+            }
+        }
+        FieldKind::Checkbox if !matches!(value, "true" | "false") => refuse("must be true or false".to_owned()),
+        FieldKind::Checkbox => {}
+        FieldKind::Number { min, max } => match value.parse::<i64>() {
+            Err(_) => refuse("must be a whole number".to_owned()),
+            Ok(number) => {
+                if let Some(least) = min.filter(|least| number < *least) {
+                    refuse(format!("must be at least {least}"));
+                }
+                if let Some(most) = max.filter(|most| number > *most) {
+                    refuse(format!("must be at most {most}"));
+                }
+            }
+        },
+        FieldKind::Select { options } => {
+            if !options.iter().any(|(option, _)| *option == value) {
+                let choices: Vec<&str> = options.iter().map(|(option, _)| *option).collect();
+                refuse(format!("must be one of: {}", choices.join(", ")));
+            }
+        }
+        FieldKind::KeyValueMap => {
+            if serde_json::from_str::<StringMap>(value).is_err() {
+                refuse("must be a JSON object of texts".to_owned());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let text = FieldKind::Text { minlength: Some(3), maxlength: None, pattern: None };
+        let field = |key, kind, required| Field { key, kind, label: "", description: "", required, sensitive: false };
+        let descriptor = Descriptor {
+            kind: "queue",
+            label: "",
+            description: "",
+            icon: "",
+            instructions: "",
+            config_fields: vec![
+                field("url", text, true),
+                field("size", FieldKind::Number { min: Some(1), max: Some(9) }, false),
+                field("mode", FieldKind::Select { options: &[("a", "A"), ("b", "B")] }, false),
+                field("map", FieldKind::KeyValueMap, false),
+                field("on", FieldKind::Checkbox, false),
+            ],
+            credential_fields: vec![field("key", FieldKind::Checkbox, true)],
+        };
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let problems = descriptor.problems(
+            &map(&[("url", "x"), ("size", "10"), ("mode", "c"), ("map", "[]"), ("on", "1"), ("extra", "1")]),
+            &map(&[]),
+        );
+        let fields: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            ["config.extra", "config.url", "config.size", "config.mode", "config.map", "config.on", "credentials.key"]
+        );
+    }
+}

@@ -1,0 +1,13 @@
+//! Row 1: what the words mean. Pure values and rules; no IO, no clock, no runtime.
+
+pub mod actor;
+pub mod attempt;
+pub mod delivery;
+pub mod descriptor;
+pub mod destination;
+pub mod egress;
+pub mod event;
+pub mod retry;
+pub mod signing;
+pub mod tenant;
+pub mod topic;

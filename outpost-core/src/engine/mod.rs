@@ -1,0 +1,3 @@
+//! Row 2: decisions over values. `now` and randomness are arguments; nothing here does IO.
+
+pub mod record;

@@ -1,0 +1,41 @@
+#![doc = include_str!("../README.md")]
+
+mod adapters;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod domain;
+mod engine;
+mod ports;
+mod values;
+
+pub use adapters::memory::MemoryStore;
+pub use adapters::system::{SeededEntropy, SystemClock, SystemEntropy, TokioClock};
+#[cfg(feature = "webhook")]
+pub use adapters::system::{SystemResolver, TcpDialer};
+pub use domain::actor::{Actor, Capabilities, Capability};
+pub use domain::attempt::{Attempt, AttemptError, ErrorClass, HeaderList, Outcome, RequestRecord, ResponseRecord};
+pub use domain::delivery::{CancelReason, Delivery, DeliveryKey, DeliveryState, Trigger};
+pub use domain::descriptor::{Descriptor, Field, FieldKind};
+pub use domain::destination::{
+    Credentials, DEFAULT_ROTATION_OVERLAP, Destination, DestinationPatch, Disabled, DisabledBy, MASK, MapPatch,
+    NewDestination,
+};
+pub use domain::event::{Event, Fingerprint};
+pub use domain::retry::{RetryPolicy, Schedule};
+pub use domain::tenant::{StringMap, Tenant};
+pub use domain::topic::{Topics, check_topic};
+pub use engine::record::{
+    DeliveryRecord, DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken, RequestRefusal,
+};
+pub use ports::clock::{BoxFuture, Clock, Entropy};
+pub use ports::net::{Dialer, Io, Resolver};
+pub use ports::observer::{Observer, Signal};
+pub use ports::seal::{PlainSealer, SealContext, SealError, Sealer};
+pub use ports::store;
+pub use ports::store::{Store, StoreError, StoreErrorKind};
+pub use ports::transport::{DeliveryError, Message, Receipt, Rotation, Target, Transport, Verdict};
+pub use values::error::{Error, ErrorKind, Problem, Result};
+pub use values::id::{AttemptId, DestinationId, EventId, IdPrefixes, Incarnation, TenantId, uuid_v7_text};
+pub use values::page::{Direction, MAX_PAGE, Page, PageRequest, Position};
+pub use values::secret::{Sealed, Secret};
+pub use values::time::Timestamp;
