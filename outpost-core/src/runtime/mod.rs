@@ -1,0 +1,300 @@
+//! Row 5: what keeps running. The only part of the core that starts tasks.
+//!
+//! | task | file | sleeps until |
+//! | --- | --- | --- |
+//! | ingest: group commit of published events | `ingest` | an event is published |
+//! | claim: fetches due work the publishers did not hand over | `claim` | the next due time, or a wake-up |
+//! | send: one for each request on its way | `send` | the receiver answers |
+//! | settle: group commit of outcomes | `settle` | an attempt ends |
+//! | watch: other processes' changes | `upkeep` | the store tells of one |
+//! | sweep: writes down what disabling and deleting ended | `upkeep` | something was disabled or deleted |
+
+pub mod claim;
+pub mod directory;
+pub mod ingest;
+pub mod send;
+pub mod settle;
+pub mod upkeep;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+
+use self::directory::Directory;
+use self::ingest::Submission;
+use self::settle::Ended;
+use crate::domain::retry::RetryPolicy;
+use crate::engine::record::{Lease, LeaseToken};
+use crate::engine::scheduler::{Limits, Scheduler};
+use crate::ports::clock::{Clock, Entropy, random_u64};
+use crate::ports::observer::{Observer, Signal};
+use crate::ports::seal::Sealer;
+use crate::ports::store::Store;
+use crate::ports::transport::Transport;
+use crate::values::id::{IdPrefixes, uuid_v7_text};
+use crate::values::time::Timestamp;
+
+/// What the builder has settled.
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    pub(crate) retry: RetryPolicy,
+    /// For one attempt, from dialling to the last byte.
+    pub(crate) timeout: Duration,
+    /// How long a claimed delivery is ours.
+    pub(crate) lease: Duration,
+    pub(crate) max_data: usize,
+    pub(crate) max_destinations: u32,
+    pub(crate) prefixes: IdPrefixes,
+    /// The topics that may be published; `None`: any.
+    pub(crate) topics: Option<Vec<String>>,
+}
+
+/// A lease must outlast the attempt by this much when the attempt starts, for the outcome to be written.
+pub(crate) const LEASE_MARGIN: Duration = Duration::from_secs(10);
+/// A lane that was left with due work is not discovered again before this has passed.
+const REST: Duration = Duration::from_secs(1);
+/// Outcomes that wait to be written. When the store stands still, sending stops at this many.
+const MAX_UNSETTLED: u32 = 4096;
+/// Published events that wait for the store; further publishers wait for a place.
+const INGEST_QUEUE: usize = 4096;
+
+/// How far the life of the engine has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Running,
+    /// Nothing new is accepted or started.
+    Draining,
+    Stopped,
+}
+
+/// Everything the tasks and the facade share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) transports: HashMap<String, Arc<dyn Transport>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) sealer: Arc<dyn Sealer>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) settings: Settings,
+    pub(crate) directory: Directory,
+    pub(crate) publishing: mpsc::Sender<Submission>,
+    scheduler: Mutex<Scheduler>,
+    ended: mpsc::UnboundedSender<Ended>,
+    unsettled: AtomicU32,
+    /// Wakes the claim task.
+    wake: Notify,
+    /// When the store next has due work, in milliseconds; `i64::MAX` when it has none.
+    next_due: AtomicI64,
+    /// Wakes the sweep task.
+    sweep: Notify,
+    /// Wakes whoever waits for the engine to run empty.
+    progress: Notify,
+    phase: watch::Sender<Phase>,
+    runtime: tokio::runtime::Handle,
+    tasks: Mutex<JoinSet<()>>,
+    failing: AtomicBool,
+}
+
+/// What the builder hands over, with the receiving ends that the tasks take.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) transports: HashMap<String, Arc<dyn Transport>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) sealer: Arc<dyn Sealer>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) settings: Settings,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The sections under these locks do not panic; should one, going on is better than failing every call.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Starts the tasks on `runtime`.
+    pub(crate) fn start(parts: Parts, runtime: tokio::runtime::Handle) -> Arc<Self> {
+        let (publishing, submissions) = mpsc::channel(INGEST_QUEUE);
+        let (ended, outcomes) = mpsc::unbounded_channel();
+        let shared = Arc::new(Self {
+            scheduler: Mutex::new(Scheduler::new(parts.settings.limits)),
+            store: parts.store,
+            transports: parts.transports,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            sealer: parts.sealer,
+            observer: parts.observer,
+            settings: parts.settings,
+            directory: Directory::default(),
+            publishing,
+            ended,
+            unsettled: AtomicU32::new(0),
+            wake: Notify::new(),
+            // At the start everything may be due: what an earlier run left, too.
+            next_due: AtomicI64::new(0),
+            sweep: Notify::new(),
+            progress: Notify::new(),
+            phase: watch::Sender::new(Phase::Running),
+            runtime,
+            tasks: Mutex::new(JoinSet::new()),
+            failing: AtomicBool::new(false),
+        });
+        shared.spawn(ingest::run(shared.clone(), submissions));
+        shared.spawn(settle::run(shared.clone(), outcomes));
+        shared.spawn(claim::run(shared.clone()));
+        shared.spawn(upkeep::watch(shared.clone()));
+        shared.spawn(upkeep::sweep(shared.clone()));
+        shared.sweep.notify_one();
+        shared
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.tasks);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(task, &self.runtime);
+    }
+
+    pub(crate) fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+        lock(&self.scheduler)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(crate) fn new_lease(&self, now: Timestamp) -> Lease {
+        let token = LeaseToken(random_u64(&*self.entropy).cast_signed());
+        Lease { token, until: now.after(self.settings.lease) }
+    }
+
+    /// A generated id: the prefix and a version 7 UUID in short text form.
+    pub(crate) fn new_id(&self, prefix: &str, now: Timestamp) -> String {
+        let mut random = [0; 10];
+        self.entropy.fill(&mut random);
+        let mut id = String::with_capacity(prefix.len() + 26);
+        id.push_str(prefix);
+        id.push_str(&uuid_v7_text(now, random));
+        id
+    }
+
+    pub(crate) fn tell(&self, signal: impl FnOnce() -> Signal) {
+        if let Some(observer) = &self.observer {
+            observer.observe(&signal());
+        }
+    }
+
+    /// Takes note that the store has work due at `at`.
+    pub(crate) fn due_at(&self, at: Timestamp) {
+        if self.next_due.fetch_min(at.as_millis(), Ordering::AcqRel) > at.as_millis() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Takes note that due work may have appeared in the store by other hands than ours.
+    pub(crate) fn look_for_work(&self) {
+        self.due_at(Timestamp::from_millis(0));
+        self.wake.notify_one();
+    }
+
+    /// Wakes the sweep task.
+    pub(crate) fn sweep_soon(&self) {
+        self.sweep.notify_one();
+    }
+
+    /// Gives back what is queued for a destination whose settings or state have changed, so that it is
+    /// read anew.
+    pub(crate) fn give_back(&self, destination: crate::values::id::Incarnation) {
+        let drained = self.scheduler().drain(destination, true);
+        for work in drained {
+            self.end(Ended::released(work));
+        }
+    }
+
+    /// Hands an outcome to the settle task.
+    pub(crate) fn end(&self, ended: Ended) {
+        self.unsettled.fetch_add(1, Ordering::AcqRel);
+        if self.ended.send(ended).is_err() {
+            // The settle task is gone: the engine has stopped, and the lease will lapse.
+            self.unsettled.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Counts a batch of published events as unfinished work while it is being stored.
+    fn hold_open(&self, by: u32, until_done: bool) {
+        if until_done {
+            self.unsettled.fetch_add(by, Ordering::AcqRel);
+        } else {
+            self.unsettled.fetch_sub(by, Ordering::AcqRel);
+            if self.phase() != Phase::Running {
+                self.progress.notify_waiters();
+            }
+        }
+    }
+
+    /// Tells the observer of a failing store, and waits before the next try: longer each time.
+    async fn back_off(&self, operation: &'static str, message: &str, tries: &mut u32) {
+        let delay = Duration::from_millis(50 << (*tries).min(9)).min(Duration::from_secs(15));
+        *tries = tries.saturating_add(1);
+        tracing::warn!(operation, error = message, retry_in = ?delay, "the store fails");
+        self.failing.store(true, Ordering::Release);
+        self.tell(|| Signal::StoreFailing { operation, message: message.to_owned(), retry_in: delay });
+        self.clock.sleep(delay).await;
+    }
+
+    /// Says that an operation of the store succeeded.
+    fn store_works(&self) {
+        if self.failing.load(Ordering::Acquire) && self.failing.swap(false, Ordering::AcqRel) {
+            self.tell(|| Signal::StoreRecovered);
+        }
+    }
+
+    /// Stops in good order; see [`Outpost::shutdown`](crate::Outpost::shutdown). Returns whether everything
+    /// was finished in time.
+    pub(crate) async fn shut_down(&self, deadline: Duration) -> bool {
+        self.phase.send_modify(|phase| *phase = (*phase).max(Phase::Draining));
+        let drain = async {
+            loop {
+                let progress = self.progress.notified();
+                let drained = self.scheduler().drain_all();
+                for work in drained {
+                    self.end(Ended::released(work));
+                }
+                if self.is_empty() {
+                    break;
+                }
+                progress.await;
+            }
+            if let Err(error) = self.store.close().await {
+                tracing::warn!(error = %error, "the store did not close cleanly");
+            }
+        };
+        let finished = tokio::select! {
+            () = drain => true,
+            () = self.clock.sleep(deadline) => false,
+        };
+        self.stop();
+        finished
+    }
+
+    fn is_empty(&self) -> bool {
+        let scheduler = self.scheduler();
+        scheduler.in_flight() == 0
+            && scheduler.queued() == 0
+            && self.unsettled.load(Ordering::Acquire) == 0
+            && self.publishing.capacity() == self.publishing.max_capacity()
+    }
+
+    /// Ends every task at once. What was on its way is sent again after its lease.
+    pub(crate) fn stop(&self) {
+        self.phase.send_modify(|phase| *phase = Phase::Stopped);
+        lock(&self.tasks).abort_all();
+    }
+}

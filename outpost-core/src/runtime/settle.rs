@@ -1,0 +1,190 @@
+//! Writes outcomes down in group commits. An outcome is never dropped while the store may still take it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+
+use super::{Phase, Shared, send};
+use crate::domain::delivery::DeliveryState;
+use crate::engine::record::LaneChange;
+use crate::engine::scheduler::Work;
+use crate::ports::observer::Signal;
+use crate::ports::store::{Settle, SettleAction, SettleItem, SettleOutcome, StoreError, StoreErrorKind};
+use crate::values::id::{DestinationId, Incarnation, TenantId};
+
+/// The most outcomes of one commit.
+const MAX_BATCH: usize = 512;
+/// How often an outcome that the store alone refuses is tried again before it is stripped, then given up.
+const REFUSED_TRIES: u32 = 3;
+
+/// What became of a delivery that this process held.
+pub(crate) struct Ended {
+    pub(crate) item: SettleItem,
+    pub(crate) tenant: Incarnation,
+    /// For the observer.
+    pub(crate) note: Option<Note>,
+}
+
+/// The names behind the keys.
+pub(crate) struct Note {
+    pub(crate) tenant: TenantId,
+    pub(crate) destination: DestinationId,
+}
+
+impl Ended {
+    /// It was not tried.
+    pub(crate) fn released(work: Work) -> Self {
+        Self::plain(work, SettleAction::Released)
+    }
+
+    pub(crate) fn plain(work: Work, action: SettleAction) -> Self {
+        Self {
+            tenant: work.delivery.event.tenant,
+            item: SettleItem {
+                key: work.delivery.key,
+                token: work.token,
+                action,
+                lane: None,
+                disable: None,
+                follow_ups: Vec::new(),
+            },
+            note: None,
+        }
+    }
+}
+
+pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::UnboundedReceiver<Ended>) {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    while queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        write(&shared, std::mem::take(&mut batch)).await;
+        let before = shared.unsettled.fetch_sub(count, Ordering::AcqRel);
+        if before >= super::MAX_UNSETTLED {
+            send::pump(&shared);
+        }
+        if shared.phase() != Phase::Running {
+            shared.progress.notify_waiters();
+        }
+    }
+}
+
+/// Writes a batch, for as long as it takes. When the store refuses a batch for good, each of its outcomes
+/// is written alone, so that one that cannot be stored does not keep the others from it.
+async fn write(shared: &Arc<Shared>, batch: Vec<Ended>) {
+    match commit(shared, items(&batch), u32::MAX).await {
+        Ok(outcomes) => note_all(shared, &batch, outcomes),
+        Err(_) => {
+            for ended in batch {
+                write_alone(shared, ended).await;
+            }
+        }
+    }
+}
+
+fn items(batch: &[Ended]) -> Vec<SettleItem> {
+    batch.iter().map(|ended| ended.item.clone()).collect()
+}
+
+async fn write_alone(shared: &Arc<Shared>, mut ended: Ended) {
+    let stages: [fn(&mut SettleItem); 3] = [|_| (), strip, park];
+    for stage in stages {
+        stage(&mut ended.item);
+        let batch = [ended];
+        let result = commit(shared, items(&batch), REFUSED_TRIES).await;
+        if let Ok(outcomes) = result {
+            return note_all(shared, &batch, outcomes);
+        }
+        let [back] = batch;
+        ended = back;
+    }
+    tracing::error!(event = %ended.item.key.event, "an outcome could not be written; the delivery is tried again");
+}
+
+/// Leaves out what was sent and received, in case that is what cannot be stored.
+fn strip(item: &mut SettleItem) {
+    if let SettleAction::Attempted { attempt, .. } = &mut item.action {
+        attempt.request = None;
+        attempt.response = None;
+    }
+}
+
+/// Ends a delivery whose attempts cannot be recorded, rather than sending it for ever.
+fn park(item: &mut SettleItem) {
+    item.action = SettleAction::Retired { state: DeliveryState::Failed };
+    item.disable = None;
+}
+
+/// Tries until the store takes it, while its failures may pass; others at most `refused_tries` times, or
+/// not again at all when that is `u32::MAX`.
+async fn commit(
+    shared: &Shared,
+    items: Vec<SettleItem>,
+    refused_tries: u32,
+) -> Result<Vec<SettleOutcome>, StoreError> {
+    let (mut tries, mut refused) = (0, 0);
+    loop {
+        let request = Settle { now: shared.now(), items: items.clone() };
+        let error = match shared.store.settle(request).await {
+            Ok(outcomes) => {
+                shared.store_works();
+                return Ok(outcomes);
+            }
+            Err(error) => error,
+        };
+        let lasting = matches!(error.kind, StoreErrorKind::Internal | StoreErrorKind::Corrupt);
+        refused += u32::from(lasting);
+        if lasting && (refused_tries == u32::MAX || refused >= refused_tries) {
+            return Err(error);
+        }
+        // A commit with an unknown end may be repeated: what it wrote has ended the lease, so the
+        // repetition is stale.
+        shared.back_off("settle", &error.context, &mut tries).await;
+    }
+}
+
+fn note_all(shared: &Arc<Shared>, batch: &[Ended], outcomes: Vec<SettleOutcome>) {
+    for (ended, outcome) in batch.iter().zip(outcomes) {
+        let SettleOutcome::Done { state, due } = outcome else {
+            tracing::debug!(event = %ended.item.key.event, ?outcome, "an outcome came too late");
+            continue;
+        };
+        let destination = ended.item.key.destination;
+        if let Some(at) = due {
+            shared.due_at(at);
+            if at <= shared.now() {
+                shared.scheduler().note_backlog(destination, ended.tenant);
+            }
+        }
+        if let Some(disabled) = &ended.item.disable {
+            shared.directory.forget_place(destination);
+            if let Some(note) = &ended.note {
+                shared.directory.forget_tenant(&note.tenant);
+                shared.tell(|| Signal::Disabled {
+                    tenant: note.tenant.clone(),
+                    destination: note.destination.clone(),
+                    disabled: disabled.clone(),
+                });
+            }
+            shared.give_back(destination);
+            shared.sweep_soon();
+        }
+        let Some(note) = &ended.note else { continue };
+        if let SettleAction::Attempted { attempt, .. } = &ended.item.action {
+            shared.tell(|| Signal::Attempted {
+                tenant: note.tenant.clone(),
+                destination: note.destination.clone(),
+                event: attempt.delivery.event.clone(),
+                number: attempt.number,
+                trigger: attempt.trigger,
+                outcome: attempt.outcome.clone(),
+                duration: attempt.duration,
+                state,
+                next_attempt_at: attempt.next_attempt_at.filter(|_| state.is_open()),
+            });
+        }
+        if let Some(LaneChange::Hold { until, .. }) = ended.item.lane {
+            shared.tell(|| Signal::Held { tenant: note.tenant.clone(), destination: note.destination.clone(), until });
+        }
+    }
+}
