@@ -2,3 +2,5 @@
 
 pub mod memory;
 pub mod system;
+#[cfg(feature = "webhook")]
+pub mod webhook;
