@@ -9,6 +9,7 @@ mod ports;
 mod values;
 
 pub use adapters::memory::MemoryStore;
+pub use adapters::scripted::{ScriptedCall, ScriptedCalls, ScriptedReply, ScriptedTransport};
 pub use adapters::system::{SeededEntropy, SystemClock, SystemEntropy, TokioClock};
 #[cfg(feature = "webhook")]
 pub use adapters::system::{SystemResolver, TcpDialer};

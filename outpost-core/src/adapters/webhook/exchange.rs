@@ -16,6 +16,7 @@ use super::connect::{Connector, Wire};
 use super::failure::Failure;
 use super::mask::record;
 use super::{Settings, request};
+use crate::adapters::status::verdict;
 use crate::domain::attempt::{AttemptError, ErrorClass, RequestRecord, ResponseRecord};
 use crate::ports::transport::{DeliveryError, Message, Receipt, Verdict};
 use crate::values::time::Timestamp;
@@ -158,12 +159,7 @@ impl Exchanger {
         deadline: Instant,
     ) -> Receipt {
         let (parts, body) = response.into_parts();
-        let verdict = match parts.status.as_u16() {
-            200..=299 => Verdict::Accepted,
-            410 => Verdict::Gone,
-            429 | 502 | 503 | 504 => Verdict::Overloaded,
-            _ => Verdict::Rejected,
-        };
+        let verdict = verdict(parts.status.as_u16());
         let retry_after = if verdict == Verdict::Accepted { None } else { retry_after(&parts.headers, now) };
         // Whatever happens to the body, the status has decided.
         let (body, truncated) = read_body(body, self.capture, deadline).await;
