@@ -138,25 +138,27 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Makes a new secret of `scheme` from randomness: `fill` must write unpredictable bytes.
-#[must_use]
-pub fn generate(scheme: Scheme, fill: impl FnOnce(&mut [u8])) -> Secret {
-    let mut bytes = Zeroizing::new([0; GENERATED_BYTES]);
-    fill(bytes.as_mut());
-    let prefix = match scheme {
-        Scheme::Hmac => HMAC_PREFIX,
-        Scheme::Ed25519 => ED25519_PREFIX,
-    };
-    let mut text = String::with_capacity(64);
-    text.push_str(prefix);
-    STANDARD.encode_string(bytes.as_slice(), &mut text);
-    Secret::new(text)
-}
+impl Scheme {
+    /// The scheme a secret's prefix says it is for; HMAC for anything unknown.
+    #[must_use]
+    pub fn of_secret(secret: &str) -> Self {
+        if secret.starts_with(ED25519_PREFIX) { Self::Ed25519 } else { Self::Hmac }
+    }
 
-/// The scheme a secret's prefix says it is for; HMAC for anything unknown.
-#[must_use]
-pub fn scheme_of(secret: &str) -> Scheme {
-    if secret.starts_with(ED25519_PREFIX) { Scheme::Ed25519 } else { Scheme::Hmac }
+    /// Makes a new secret from randomness: `fill` must write unpredictable bytes.
+    #[must_use]
+    pub fn generate_secret(self, fill: impl FnOnce(&mut [u8])) -> Secret {
+        let mut bytes = Zeroizing::new([0; GENERATED_BYTES]);
+        fill(bytes.as_mut());
+        let prefix = match self {
+            Self::Hmac => HMAC_PREFIX,
+            Self::Ed25519 => ED25519_PREFIX,
+        };
+        let mut text = String::with_capacity(64);
+        text.push_str(prefix);
+        STANDARD.encode_string(bytes.as_slice(), &mut text);
+        Secret::new(text)
+    }
 }
 
 /// A key of the service's own scheme: HMAC-SHA256 in hex over the body alone, keyed by the bytes of the
@@ -304,8 +306,8 @@ mod tests {
     #[test]
     fn generated_secrets_of_both_schemes_sign_and_verify() {
         for scheme in [Scheme::Hmac, Scheme::Ed25519] {
-            let secret = generate(scheme, |bytes| bytes.fill(9));
-            assert_eq!(scheme_of(secret.expose()), scheme);
+            let secret = scheme.generate_secret(|bytes| bytes.fill(9));
+            assert_eq!(Scheme::of_secret(secret.expose()), scheme);
             let key = SigningKey::parse(secret.expose()).unwrap();
             assert_eq!(key.scheme(), scheme);
             let signature = key.sign("evt_1", 1, b"{}");

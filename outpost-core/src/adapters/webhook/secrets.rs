@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::signing::Names;
-use crate::domain::signing::{BodyKey, Scheme, SigningKey, generate, scheme_of};
+use crate::domain::signing::{BodyKey, Scheme, SigningKey};
 use crate::domain::tenant::StringMap;
 use crate::ports::clock::Entropy;
 use crate::ports::transport::Rotation;
@@ -112,7 +112,7 @@ fn key(
 pub(super) fn provision(credentials: &mut StringMap, entropy: &dyn Entropy) {
     let missing = credentials.get(SECRET).is_none_or(String::is_empty);
     if missing {
-        let secret = generate(Scheme::Hmac, |bytes| entropy.fill(bytes));
+        let secret = Scheme::Hmac.generate_secret(|bytes| entropy.fill(bytes));
         credentials.insert(SECRET.to_owned(), secret.expose().to_owned());
     }
 }
@@ -138,7 +138,7 @@ pub(super) fn rotate(
     replaced.retain(|entry| entry.invalid_at > rotation.now);
     replaced.truncate(MAX_LIVE - 1);
 
-    let fresh = generate(scheme_of(current), |bytes| entropy.fill(bytes));
+    let fresh = Scheme::of_secret(current).generate_secret(|bytes| entropy.fill(bytes));
     let mut rotated = credentials.clone();
     for key in [PREVIOUS, PREVIOUS_UNTIL, OLDER] {
         rotated.remove(key);
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn rotation_stays_with_the_scheme() {
         let entropy = SeededEntropy::new(2);
-        let secret = generate(Scheme::Ed25519, |bytes| entropy.fill(bytes));
+        let secret = Scheme::Ed25519.generate_secret(|bytes| entropy.fill(bytes));
         let credentials = StringMap::from([(SECRET.to_owned(), secret.expose().to_owned())]);
         let rotated = rotate(&credentials, Rotation { now: at(0), overlap: Duration::from_secs(1) }, &entropy).unwrap();
         assert!(rotated[SECRET].starts_with("whsk_"));
