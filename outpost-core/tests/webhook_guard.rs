@@ -44,6 +44,8 @@ struct Memory {
     dialed: Arc<Mutex<Vec<SocketAddr>>>,
     /// How dialing these addresses fails.
     broken: Vec<(IpAddr, i32)>,
+    /// Dialing this address never ends.
+    silent: Option<IpAddr>,
 }
 
 impl Memory {
@@ -58,6 +60,9 @@ impl Dialer for Memory {
         self.dialed.lock().unwrap().push(address);
         if let Some((_, code)) = self.broken.iter().find(|(broken, _)| *broken == address.ip()) {
             return Err(io::Error::from_raw_os_error(*code));
+        }
+        if self.silent == Some(address.ip()) {
+            std::future::pending::<()>().await;
         }
         let (near, mut far) = tokio::io::duplex(65536);
         tokio::spawn(async move {
@@ -246,6 +251,20 @@ async fn names_that_never_resolve_end_at_the_deadline() {
     assert_eq!(transport.vet(&target).await, Ok(()));
     let start = tokio::time::Instant::now();
     let error = transport.deliver(&target, &message("{}")).await.unwrap_err().error;
+    assert_eq!((error.class, error.maybe_seen, start.elapsed()), (ErrorClass::Timeout, false, Duration::from_secs(10)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_never_answers_leaves_time_for_the_next_one() {
+    let memory = Memory { silent: Some("2606:4700::1".parse().unwrap()), ..Memory::default() };
+    let transport = guarded(Names::new(&[&["2606:4700::1", "93.184.216.34"]]), &memory);
+    let receipt = deliver(&transport, "http://two.example/").await.unwrap();
+    assert_eq!((receipt.verdict, memory.dialed().len()), (Verdict::Accepted, 2));
+
+    let memory = Memory { silent: Some("93.184.216.34".parse().unwrap()), ..Memory::default() };
+    let transport = guarded(Names::new(&[&["93.184.216.34"]]), &memory);
+    let start = tokio::time::Instant::now();
+    let error = deliver(&transport, "http://one.example/").await.unwrap_err().error;
     assert_eq!((error.class, error.maybe_seen, start.elapsed()), (ErrorClass::Timeout, false, Duration::from_secs(10)));
 }
 

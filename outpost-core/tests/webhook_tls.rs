@@ -221,6 +221,44 @@ async fn http2_connections_that_the_receiver_ended_are_no_failed_attempt() {
 }
 
 #[tokio::test]
+async fn a_refused_http2_stream_is_sent_once_more_on_a_new_connection() {
+    let authority = authority("ours");
+    let acceptor = acceptor(&authority, "127.0.0.1", false, &["h2"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, mut streams) = tokio::sync::mpsc::unbounded_channel();
+    // Each connection takes one request and refuses the others unread.
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (acceptor, sender) = (acceptor.clone(), sender.clone());
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(acceptor.accept(stream).await.unwrap()).await.unwrap();
+                let mut first = true;
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    sender.send((number, first)).unwrap();
+                    if first {
+                        respond.send_response(Response::new(()), true).unwrap();
+                    } else {
+                        respond.send_reset(h2::Reason::REFUSED_STREAM);
+                    }
+                    first = false;
+                }
+            });
+        }
+    });
+    let transport = trusting(&authority).build().unwrap();
+    for _ in 0..2 {
+        assert_eq!(deliver(&transport, &format!("https://{address}/")).await.unwrap().code, "200");
+    }
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(streams.recv().await.unwrap());
+    }
+    assert_eq!(seen, [(0, true), (0, false), (1, true)]);
+}
+
+#[tokio::test]
 async fn a_stalled_handshake_ends_at_the_deadline() {
     let stalled = Receiver::start(|stream, _, _| async move {
         let _open = stream;

@@ -85,13 +85,13 @@ impl Exchanger {
         // A connection kept from before that the receiver closed while this request was on its way is
         // nobody's failure: the request goes out once more, on a new connection. The receiver has answered
         // nothing, and should it have acted all the same, the event's id tells.
-        if let Err(failed) = &outcome {
-            if failed.stale {
-                tracing::debug!(url = shown_url, detail = %failed.failure.detail, "sending again on a new connection");
-                first_seen = failed.maybe_seen;
-                if let Ok(headers) = request::headers(settings, &self.names, message, &body) {
-                    outcome = self.send(&self.fresh, settings, headers, &body, deadline).await;
-                }
+        if let Err(failed) = &outcome
+            && failed.stale
+        {
+            tracing::debug!(url = shown_url, detail = %failed.failure.detail, "sending again on a new connection");
+            first_seen = failed.maybe_seen;
+            if let Ok(headers) = request::headers(settings, &self.names, message, &body) {
+                outcome = self.send(&self.fresh, settings, headers, &body, deadline).await;
             }
         }
         match outcome {
@@ -144,10 +144,10 @@ impl Exchanger {
     /// way and the limit allow, this connection is not kept.
     fn limit_idle(&self, connection: &CaptureConnection) {
         let idle = self.connector.open_sockets().saturating_sub(self.busy.load(Ordering::Relaxed));
-        if idle >= self.max_idle {
-            if let Some(connected) = connection.connection_metadata().as_ref() {
-                connected.poison();
-            }
+        if idle >= self.max_idle
+            && let Some(connected) = connection.connection_metadata().as_ref()
+        {
+            connected.poison();
         }
     }
 
@@ -163,10 +163,8 @@ impl Exchanger {
         let retry_after = if verdict == Verdict::Accepted { None } else { retry_after(&parts.headers, now) };
         // Whatever happens to the body, the status has decided.
         let (body, truncated) = read_body(body, self.capture, deadline).await;
-        if !truncated {
-            if let Some(wire) = parts.extensions.get::<Arc<Wire>>() {
-                wire.settle();
-            }
+        if !truncated && let Some(wire) = parts.extensions.get::<Arc<Wire>>() {
+            wire.settle();
         }
         let headers = record(&parts.headers);
         Receipt {

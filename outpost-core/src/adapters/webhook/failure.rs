@@ -33,10 +33,10 @@ impl Failure {
     }
 
     pub(super) fn io(error: &io::Error) -> Self {
-        if let Some(inner) = error.get_ref() {
-            if let Some(found) = known(inner) {
-                return found;
-            }
+        if let Some(inner) = error.get_ref()
+            && let Some(found) = known(inner)
+        {
+            return found;
         }
         Self::new(io_class(error), error.to_string())
     }

@@ -107,13 +107,13 @@ impl Transport for WebhookTransport {
         let mut headers = headers::custom(custom, names, &mut problems);
         headers::add_delivery_metadata(&mut headers, delivery_metadata, names, &mut problems);
         let keys = secrets::parse(credentials, names, &mut problems);
-        if let Some(basic) = endpoint.as_ref().and_then(|endpoint| endpoint.basic.clone()) {
-            if headers.insert(header::AUTHORIZATION, basic).is_some() {
-                problems.push(Problem::new(
-                    "config.custom_headers.authorization",
-                    "cannot be used together with a user name in the URL",
-                ));
-            }
+        if let Some(basic) = endpoint.as_ref().and_then(|endpoint| endpoint.basic.clone())
+            && headers.insert(header::AUTHORIZATION, basic).is_some()
+        {
+            problems.push(Problem::new(
+                "config.custom_headers.authorization",
+                "cannot be used together with a user name in the URL",
+            ));
         }
         let Some(endpoint) = endpoint.filter(|_| problems.is_empty()) else { return Err(problems) };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

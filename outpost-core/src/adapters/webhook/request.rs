@@ -21,8 +21,7 @@ pub(super) fn body(message: &Message, envelope: bool) -> Bytes {
 
 /// All headers. What the transport sets goes in last, so that nothing else can stand in its place.
 pub(super) fn headers(settings: &Settings, names: &Names, message: &Message, body: &[u8]) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::with_capacity(settings.headers.len() + message.metadata.len() + 10);
-    headers.clone_from(&settings.headers);
+    let mut headers = settings.headers.clone();
     add_metadata(&mut headers, &message.metadata, names)
         .map_err(|(key, what)| format!("metadata {key:?} of the event {what}"))?;
     let id = value(message.id.as_str())?;

@@ -76,10 +76,10 @@ impl EgressPolicy {
         if let Some(net) = self.deny_nets.iter().find(|net| all().any(|address| net.contains(&address))) {
             return refuse(Reason::Denied(*net));
         }
-        if let Some(ports) = &self.ports {
-            if !ports.iter().any(|range| range.contains(&port)) {
-                return refuse(Reason::Port);
-            }
+        if let Some(ports) = &self.ports
+            && !ports.iter().any(|range| range.contains(&port))
+        {
+            return refuse(Reason::Port);
         }
         if host.is_some_and(|host| self.allows_host(host)) {
             return Ok(());
