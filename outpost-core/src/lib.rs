@@ -9,9 +9,12 @@ mod ports;
 mod values;
 
 pub use adapters::memory::MemoryStore;
+pub use adapters::scripted::{ScriptedCall, ScriptedCalls, ScriptedReply, ScriptedTransport};
 pub use adapters::system::{SeededEntropy, SystemClock, SystemEntropy, TokioClock};
 #[cfg(feature = "webhook")]
 pub use adapters::system::{SystemResolver, TcpDialer};
+#[cfg(feature = "webhook")]
+pub use adapters::webhook::{HeaderChoice, ServiceHeaders, Signing, WebhookTransport, WebhookTransportBuilder};
 pub use domain::actor::{Actor, Capabilities, Capability};
 pub use domain::attempt::{Attempt, AttemptError, ErrorClass, HeaderList, Outcome, RequestRecord, ResponseRecord};
 pub use domain::delivery::{CancelReason, Delivery, DeliveryKey, DeliveryState, Trigger};
@@ -20,10 +23,13 @@ pub use domain::destination::{
     Credentials, DEFAULT_ROTATION_OVERLAP, Destination, DestinationPatch, Disabled, DisabledBy, MASK, MapPatch,
     NewDestination,
 };
+pub use domain::egress::{EgressPolicy, EgressPolicyBuilder, Refused};
 pub use domain::event::{Event, Fingerprint};
 pub use domain::retry::{RetryPolicy, Schedule};
+pub use domain::signing::{BodyKey, KeyError, Scheme, SigningKey};
 pub use domain::tenant::{StringMap, Tenant};
 pub use domain::topic::{Topics, check_topic};
+pub use domain::verify::{Verifier, VerifyError};
 pub use engine::record::{
     DeliveryRecord, DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken, RequestRefusal,
 };

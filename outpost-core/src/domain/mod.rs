@@ -11,3 +11,4 @@ pub mod retry;
 pub mod signing;
 pub mod tenant;
 pub mod topic;
+pub mod verify;

@@ -1,0 +1,293 @@
+//! Connections: resolve, check every address, dial exactly those, TLS. Both pooled and fresh connections
+//! come from here, so nothing reaches an address that was not checked.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::Host;
+
+use super::failure::Failure;
+use super::url::server_name;
+use crate::domain::attempt::ErrorClass;
+use crate::domain::egress::{EgressPolicy, Refused};
+use crate::ports::net::{Dialer, Io, Resolver};
+
+/// How long one of several addresses may take before the next one is tried.
+const ONE_ADDRESS: Duration = Duration::from_secs(3);
+/// The most addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// Makes connections for the HTTP client.
+#[derive(Clone)]
+pub(super) struct Connector(Arc<Parts>);
+
+pub(super) struct Parts {
+    pub(super) egress: EgressPolicy,
+    pub(super) resolver: Arc<dyn Resolver>,
+    pub(super) dialer: Arc<dyn Dialer>,
+    pub(super) tls: TlsConnector,
+    /// The longest a connection may take to make when nobody waits for it any more.
+    pub(super) limit: Duration,
+    /// How many sockets are open.
+    pub(super) open: Arc<AtomicUsize>,
+}
+
+/// Why a host has no usable addresses.
+pub(super) enum NoAddress {
+    Unresolved(String),
+    Refused(Refused),
+}
+
+impl Connector {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    pub(super) fn open_sockets(&self) -> usize {
+        self.0.open.load(Ordering::Relaxed)
+    }
+
+    /// The addresses of `host`, all of them checked: one bad address refuses the name.
+    pub(super) async fn addresses(&self, host: &Host<String>, port: u16) -> Result<Vec<IpAddr>, NoAddress> {
+        let (name, mut addresses) = match host {
+            Host::Ipv4(address) => (None, vec![IpAddr::V4(*address)]),
+            Host::Ipv6(address) => (None, vec![IpAddr::V6(*address)]),
+            Host::Domain(name) => {
+                let found = self.0.resolver.resolve(name).await;
+                (Some(name.as_str()), found.map_err(|error| NoAddress::Unresolved(format!("{name}: {error}")))?)
+            }
+        };
+        if addresses.is_empty() {
+            return Err(NoAddress::Unresolved(format!("{host}: no such name")));
+        }
+        for address in &addresses {
+            self.0.egress.check(name, *address, port).map_err(NoAddress::Refused)?;
+        }
+        addresses.truncate(MAX_ADDRESSES);
+        Ok(addresses)
+    }
+
+    async fn connect(self, uri: Uri) -> Result<TokioIo<Socket>, Failure> {
+        match tokio::time::timeout(self.0.limit, self.connect_unbounded(&uri)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::new(ErrorClass::Timeout, format!("no connection to {uri} in {:?}", self.0.limit))),
+        }
+    }
+
+    async fn connect_unbounded(&self, uri: &Uri) -> Result<TokioIo<Socket>, Failure> {
+        let https = uri.scheme_str() == Some("https");
+        // Parsed again here rather than trusted: whatever spelling arrives is judged as what it means.
+        let host = Host::parse(uri.host().unwrap_or_default())
+            .map_err(|error| Failure::new(ErrorClass::Request, format!("bad host: {error}")))?;
+        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let addresses = self.addresses(&host, port).await.map_err(|error| match error {
+            NoAddress::Unresolved(detail) => Failure::new(ErrorClass::Dns, detail),
+            NoAddress::Refused(refused) => Failure::new(ErrorClass::Blocked, refused.to_string()),
+        })?;
+        let stream = self.dial(&addresses, port).await?;
+        let open = Open::new(&self.0.open);
+        if !https {
+            return Ok(Socket::new(Stream::Plain(stream), false, open));
+        }
+        let name = ServerName::try_from(server_name(&host))
+            .map_err(|error| Failure::new(ErrorClass::Tls, format!("{host}: {error}")))?;
+        let stream = self.0.tls.connect(name, stream).await.map_err(|error| {
+            let mut failure = Failure::io(&error);
+            // The receiver hung up within the handshake.
+            if failure.class == ErrorClass::Reset {
+                failure = Failure::new(ErrorClass::Tls, format!("TLS handshake: {error}"));
+            }
+            failure
+        })?;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok(Socket::new(Stream::Tls(Box::new(stream)), h2, open))
+    }
+
+    async fn dial(&self, addresses: &[IpAddr], port: u16) -> Result<Box<dyn Io>, Failure> {
+        let mut last = Failure::new(ErrorClass::Dns, "no address");
+        for (index, address) in addresses.iter().enumerate() {
+            let address = SocketAddr::new(*address, port);
+            let dialing = self.0.dialer.dial(address);
+            let outcome = if index + 1 < addresses.len() {
+                tokio::time::timeout(ONE_ADDRESS, dialing).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            } else {
+                dialing.await
+            };
+            match outcome {
+                Ok(stream) => return Ok(stream),
+                Err(error) => {
+                    last = Failure::io(&error);
+                    last.detail = format!("connecting to {address}: {}", last.detail);
+                }
+            }
+            // Another address does not help when there are no sockets left here.
+            if last.class == ErrorClass::System {
+                break;
+            }
+        }
+        Err(last)
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TokioIo<Socket>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(uri))
+    }
+}
+
+/// Counts one open socket for as long as it lives.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What has passed over one connection, so that a failure can tell whether the receiver answered at all.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    h2: bool,
+    read: AtomicU64,
+    written: AtomicU64,
+    /// Both counts when the last answer was complete.
+    settled_read: AtomicU64,
+    settled_written: AtomicU64,
+    reused: AtomicBool,
+}
+
+impl Wire {
+    /// An answer has been read to its end: what comes now belongs to the next request.
+    pub(super) fn settle(&self) {
+        self.settled_read.store(self.read.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.settled_written.store(self.written.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.reused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether bytes of the present request may have gone out. Streams of HTTP/2 cannot be told apart here.
+    pub(super) fn may_have_sent(&self) -> bool {
+        self.h2 || self.written.load(Ordering::Relaxed) != self.settled_written.load(Ordering::Relaxed)
+    }
+
+    /// Whether it had served a request before, and has brought no byte of an answer to the present one.
+    pub(super) fn is_stale(&self) -> bool {
+        !self.h2
+            && self.reused.load(Ordering::Relaxed)
+            && self.read.load(Ordering::Relaxed) == self.settled_read.load(Ordering::Relaxed)
+    }
+}
+
+enum Stream {
+    Plain(Box<dyn Io>),
+    Tls(Box<TlsStream<Box<dyn Io>>>),
+}
+
+/// A connected stream, plain or TLS, that counts what passes.
+pub(super) struct Socket {
+    stream: Stream,
+    wire: Arc<Wire>,
+    _open: Open,
+}
+
+impl Socket {
+    fn new(stream: Stream, h2: bool, open: Open) -> TokioIo<Self> {
+        TokioIo::new(Self { stream, wire: Arc::new(Wire { h2, ..Wire::default() }), _open: open })
+    }
+
+    fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = outcome {
+            self.wire.written.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        outcome
+    }
+}
+
+impl Connection for Socket {
+    fn connected(&self) -> Connected {
+        let connected = Connected::new().extra(Arc::clone(&self.wire));
+        if self.wire.h2 { connected.negotiated_h2() } else { connected }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let outcome = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        self.wire.read.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        outcome
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        };
+        self.wrote(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        };
+        self.wrote(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
