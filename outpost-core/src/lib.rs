@@ -5,7 +5,9 @@ mod adapters;
 pub mod conformance;
 mod domain;
 mod engine;
+mod facade;
 mod ports;
+mod runtime;
 mod values;
 
 pub use adapters::memory::MemoryStore;
@@ -32,6 +34,10 @@ pub use domain::topic::{Topics, check_topic};
 pub use domain::verify::{Verifier, VerifyError};
 pub use engine::record::{
     DeliveryRecord, DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken, RequestRefusal,
+};
+pub use facade::{
+    AttemptFilter, Deliveries, DeliveryFilter, Destinations, EventFilter, Events, MAX_PUBLISH_BATCH, NewEvent,
+    OfDestination, OfTenant, Outpost, OutpostBuilder, Published, PutTenant, Scope, Tenants,
 };
 pub use ports::clock::{BoxFuture, Clock, Entropy};
 pub use ports::net::{Dialer, Io, Resolver};

@@ -77,8 +77,6 @@ impl Fingerprint {
     }
 }
 
-/// The deepest nesting of arrays and objects a payload may have.
-pub const MAX_JSON_DEPTH: usize = 128;
 
 /// Checks that `data` is one JSON object in UTF-8, at most `max` bytes, without reading it into a tree.
 ///

@@ -212,11 +212,8 @@ impl OutpostBuilder {
             destination_queued: destination_concurrency.saturating_mul(32),
             queued_bytes: 256 << 20,
         };
-        let transports: HashMap<_, _> = self
-            .transports
-            .into_iter()
-            .map(|transport| (transport.descriptor().kind.to_owned(), transport))
-            .collect();
+        let transports: HashMap<_, _> =
+            self.transports.into_iter().map(|transport| (transport.descriptor().kind.to_owned(), transport)).collect();
         let parts = Parts {
             store: self.store,
             transports,

@@ -162,3 +162,8 @@ fn of_store(operation: &'static str, error: StoreError) -> Error {
 fn take<T>(result: std::result::Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
     result.map_err(|problem| problems.push(problem)).ok()
 }
+
+/// Collects a value or its problems.
+fn take_all<T>(result: std::result::Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {
+    result.map_err(|found| problems.extend(found)).ok()
+}

@@ -145,7 +145,11 @@ impl Tenants<'_> {
 
 impl Outpost {
     /// One write; the inner result is the store's refusal.
-    pub(super) async fn write(&self, operation: &'static str, write: Write) -> Result<std::result::Result<i64, Refusal>> {
+    pub(super) async fn write(
+        &self,
+        operation: &'static str,
+        write: Write,
+    ) -> Result<std::result::Result<i64, Refusal>> {
         let shared = self.shared();
         if shared.phase() != crate::runtime::Phase::Running {
             return Err(Error::new(ErrorKind::ShuttingDown, operation, "the engine is shutting down"));
@@ -154,7 +158,9 @@ impl Outpost {
         match shared.store.apply(request).await.map_err(|error| of_store(operation, error))? {
             ApplyOutcome::Done(revisions) => Ok(Ok(revisions.first().copied().unwrap_or(0))),
             ApplyOutcome::Refused { refusal, .. } => Ok(Err(refusal)),
-            ApplyOutcome::Outdated => Err(Error::new(ErrorKind::NotStored, operation, "the subscriptions have changed")),
+            ApplyOutcome::Outdated => {
+                Err(Error::new(ErrorKind::NotStored, operation, "the subscriptions have changed"))
+            }
         }
     }
 }

@@ -148,7 +148,8 @@ impl Shared {
             .transports
             .get(&record.kind)
             .ok_or_else(|| format!("there is no transport for destinations of type {}", record.kind))?;
-        let opened = self.open(record).map_err(|error| format!("the destination's settings cannot be read: {error}"))?;
+        let opened =
+            self.open(record).map_err(|error| format!("the destination's settings cannot be read: {error}"))?;
         let target = transport
             .prepare(&opened.config, &opened.credentials, &opened.delivery_metadata)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;

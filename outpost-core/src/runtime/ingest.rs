@@ -9,7 +9,9 @@ use crate::domain::delivery::{DeliveryKey, DeliveryState, Trigger};
 use crate::engine::record::Lease;
 use crate::engine::scheduler::Work;
 use crate::ports::observer::Signal;
-use crate::ports::store::{ClaimedDelivery, Ingest, IngestItem, IngestOutcome, StoreError, StoreErrorKind, StoreResult};
+use crate::ports::store::{
+    ClaimedDelivery, Ingest, IngestItem, IngestOutcome, StoreError, StoreErrorKind, StoreResult,
+};
 use crate::values::id::TenantId;
 use crate::values::time::Timestamp;
 

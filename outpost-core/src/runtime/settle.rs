@@ -117,11 +117,7 @@ fn park(item: &mut SettleItem) {
 
 /// Tries until the store takes it, while its failures may pass; others at most `refused_tries` times, or
 /// not again at all when that is `u32::MAX`.
-async fn commit(
-    shared: &Shared,
-    items: Vec<SettleItem>,
-    refused_tries: u32,
-) -> Result<Vec<SettleOutcome>, StoreError> {
+async fn commit(shared: &Shared, items: Vec<SettleItem>, refused_tries: u32) -> Result<Vec<SettleOutcome>, StoreError> {
     let (mut tries, mut refused) = (0, 0);
     loop {
         let request = Settle { now: shared.now(), items: items.clone() };
