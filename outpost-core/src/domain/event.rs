@@ -77,7 +77,6 @@ impl Fingerprint {
     }
 }
 
-
 /// Checks that `data` is one JSON object in UTF-8, at most `max` bytes, without reading it into a tree.
 ///
 /// # Errors
