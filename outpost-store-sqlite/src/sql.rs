@@ -1,0 +1,161 @@
+//! Every fixed statement, written once with the table prefix filled in.
+
+/// The columns of each kind of row, in the order that `rows` reads them.
+const TENANT: &str = "inc, id, metadata, created_at, updated_at, deleted_at, revision, subscriptions";
+const STATE: &str = "inc, id, tenant, tenant_id, epoch, epoch_at, deleted_at, deleted_with_tenant, disabled, revision";
+const DESTINATION: &str = "inc, id, tenant, tenant_id, epoch, epoch_at, deleted_at, deleted_with_tenant, disabled, \
+     revision, created_at, updated_at, kind, name, topics, metadata, target, config, credentials, delivery_metadata";
+const EVENT: &str = "tenant, id, topic, time, created_at, eligible, destination_id, matched, fingerprint, metadata, \
+     data";
+const DELIVERY: &str = "seq, event_seq, destination, event, tenant, topic, state, epoch, created_at, finished_at, \
+     scheduled_at, requested, due, lease, attempts, automatic, success, code";
+const ATTEMPT: &str = "a.id, a.destination, d.event, a.tenant, coalesce(a.topic, d.topic), a.number, a.cause, \
+     a.started_at, a.time, a.duration, a.success, a.code, a.next_at, a.request, a.response, a.error, a.body";
+const LANE: &str = "destination, hold_until, strikes, rest_until, next_due, next_requested, open";
+const RECORD: &str = "kind, name, value, expires_at, revision";
+
+/// Fills in the table prefix for `$` and the column lists.
+pub(crate) fn expand(text: &str, prefix: &str) -> String {
+    text.replace("@tenant", TENANT)
+        .replace("@state", STATE)
+        .replace("@destination", DESTINATION)
+        .replace("@event", EVENT)
+        .replace("@delivery", DELIVERY)
+        .replace("@attempt", ATTEMPT)
+        .replace("@lane", LANE)
+        .replace("@record", RECORD)
+        .replace('$', prefix)
+}
+
+macro_rules! statements {
+    ($($name:ident = $text:literal;)*) => {
+        /// The statements, ready for the statement cache.
+        #[derive(Debug)]
+        pub(crate) struct Sql {
+            pub(crate) prefix: String,
+            $(pub(crate) $name: String,)*
+        }
+
+        impl Sql {
+            pub(crate) fn new(prefix: &str) -> Self {
+                Self { prefix: prefix.to_owned(), $($name: expand($text, prefix),)* }
+            }
+
+            /// Every statement with its name.
+            pub(crate) fn all(&self) -> Vec<(&'static str, &str)> {
+                vec![$((stringify!($name), self.$name.as_str()),)*]
+            }
+        }
+    };
+}
+
+// The planner's choice must not depend on statistics that the host may gather in its file, so statements
+// that could go two ways name their index.
+statements! {
+    tenant_live = "SELECT @tenant FROM $tenants WHERE id = ?1 AND deleted_at IS NULL";
+    tenant = "SELECT @tenant FROM $tenants WHERE inc = ?1";
+    tenant_put = "INSERT INTO $tenants (inc, id, metadata, created_at, updated_at, deleted_at, revision, subscriptions)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        ON CONFLICT (inc) DO UPDATE SET id = ?2, metadata = ?3, created_at = ?4, updated_at = ?5, deleted_at = ?6,
+            revision = ?7, subscriptions = ?8";
+    tenant_end = "UPDATE $tenants SET deleted_at = ?2, updated_at = ?2, revision = revision + 1,
+        subscriptions = subscriptions + 1 WHERE inc = ?1";
+    tenant_raise = "UPDATE $tenants SET subscriptions = subscriptions + 1 WHERE inc = ?1";
+
+    destination_live = "SELECT @destination FROM $destinations INDEXED BY $destinations_live
+        WHERE tenant = ?1 AND id = ?2 AND deleted_at IS NULL";
+    destination = "SELECT @destination FROM $destinations WHERE inc = ?1";
+    destination_state = "SELECT @state FROM $destinations WHERE inc = ?1";
+    destinations_of = "SELECT @destination FROM $destinations INDEXED BY $destinations_of
+        WHERE tenant = ?1 AND deleted_at IS NULL ORDER BY created_at, id";
+    destinations_count = "SELECT count(*) FROM $destinations INDEXED BY $destinations_of
+        WHERE tenant = ?1 AND deleted_at IS NULL";
+    destinations_live_of = "SELECT inc FROM $destinations INDEXED BY $destinations_of
+        WHERE tenant = ?1 AND deleted_at IS NULL";
+    destinations_ever_of = "SELECT inc FROM $destinations INDEXED BY $destinations_ever WHERE tenant = ?1 LIMIT ?2";
+    destination_put = "INSERT INTO $destinations (inc, id, tenant, tenant_id, epoch, epoch_at, deleted_at,
+            deleted_with_tenant, disabled, revision, created_at, updated_at, kind, name, topics, metadata, target, config,
+            credentials, delivery_metadata, stale)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
+        ON CONFLICT (inc) DO UPDATE SET id = ?2, tenant = ?3, tenant_id = ?4, epoch = ?5, epoch_at = ?6,
+            deleted_at = ?7, deleted_with_tenant = ?8, disabled = ?9, revision = ?10, created_at = ?11,
+            updated_at = ?12, kind = ?13, name = ?14, topics = ?15, metadata = ?16, target = ?17, config = ?18,
+            credentials = ?19, delivery_metadata = ?20, stale = max(stale, ?21)";
+    destination_disable = "UPDATE $destinations SET epoch = ?2, epoch_at = ?3, updated_at = ?4, disabled = ?5,
+        revision = ?6, stale = 1 WHERE inc = ?1";
+    destination_end = "UPDATE $destinations SET deleted_at = ?2, updated_at = ?2, deleted_with_tenant = ?3,
+        revision = revision + 1, stale = 1 WHERE inc = ?1";
+    destination_stale = "UPDATE $destinations SET stale = ?2 WHERE inc = ?1";
+    destinations_stale = "SELECT inc FROM $destinations INDEXED BY $destinations_stale
+        WHERE stale = 1 AND inc > ?1 ORDER BY inc LIMIT ?2";
+
+    lane = "SELECT @lane FROM $lanes WHERE destination = ?1";
+    lane_new = "INSERT INTO $lanes (destination, strikes, open) VALUES (?1, 0, 0)";
+    lane_put = "UPDATE $lanes SET hold_until = ?2, strikes = ?3, rest_until = ?4, next_due = ?5, next_requested = ?6,
+        open = ?7, ready_at = ?8 WHERE destination = ?1";
+    lanes_ready = "SELECT ready_at, destination FROM $lanes INDEXED BY $lanes_ready
+        WHERE ready_at <= ?1 AND (ready_at, destination) > (?2, ?3) ORDER BY ready_at, destination LIMIT ?4";
+    lanes_first = "SELECT ready_at FROM $lanes INDEXED BY $lanes_ready
+        WHERE ready_at IS NOT NULL ORDER BY ready_at LIMIT 1";
+    due_first = "SELECT due FROM $deliveries INDEXED BY $deliveries_due
+        WHERE destination = ?1 AND epoch = ?2 AND requested IS NULL AND due IS NOT NULL ORDER BY due LIMIT 1";
+    requested_first = "SELECT due FROM $deliveries INDEXED BY $deliveries_requested
+        WHERE destination = ?1 AND epoch = ?2 AND requested IS NOT NULL AND due IS NOT NULL ORDER BY due LIMIT 1";
+
+    event_seq = "SELECT seq FROM $events INDEXED BY $events_id WHERE id = ?1 AND tenant = ?2";
+    event_first = "SELECT fingerprint, matched FROM $events INDEXED BY $events_id WHERE id = ?1 AND tenant = ?2";
+    event_place = "SELECT time, id, tenant, topic FROM $events WHERE seq = ?1";
+    event = "SELECT @event FROM $events WHERE seq = ?1";
+    event_by_key = "SELECT @event FROM $events INDEXED BY $events_id WHERE id = ?1 AND tenant = ?2";
+    events_by_id = "SELECT @event FROM $events INDEXED BY $events_id WHERE id = ?1 ORDER BY tenant LIMIT ?2";
+    event_seqs = "SELECT seq FROM $events INDEXED BY $events_id WHERE id = ?1 ORDER BY tenant LIMIT ?2";
+    event_put = "INSERT INTO $events (tenant, id, topic, time, created_at, eligible, destination_id, matched,
+            fingerprint, metadata, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+        ON CONFLICT (id, tenant) DO NOTHING";
+
+    delivery = "SELECT @delivery FROM $deliveries WHERE seq = ?1";
+    delivery_by_key = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_event
+        WHERE event_seq = (SELECT seq FROM $events INDEXED BY $events_id WHERE id = ?1 AND tenant = ?2)
+            AND destination = ?3";
+    delivery_exists = "SELECT 1 FROM $deliveries INDEXED BY $deliveries_event
+        WHERE event_seq = ?1 AND destination = ?2";
+    delivery_places = "SELECT created_at, event, destination, seq FROM $deliveries INDEXED BY $deliveries_event
+        WHERE event_seq = ?1 ORDER BY destination LIMIT ?2";
+    deliveries_of = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_event
+        WHERE event_seq = ?1 ORDER BY destination";
+    delivery_put = "INSERT INTO $deliveries (event_seq, destination, event, tenant, topic, state, epoch, created_at,
+            finished_at, scheduled_at, due, lease, attempts, automatic)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0)";
+    delivery_set = "UPDATE $deliveries SET state = ?2, epoch = ?3, finished_at = ?4, scheduled_at = ?5, requested = ?6,
+        due = ?7, lease = ?8, attempts = ?9, automatic = ?10, success = ?11, code = ?12 WHERE seq = ?1";
+    due_scheduled = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_due
+        WHERE destination = ?1 AND epoch = ?2 AND requested IS NULL AND due IS NOT NULL AND due <= ?3
+        ORDER BY due, seq LIMIT ?4";
+    due_requested = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_requested
+        WHERE destination = ?1 AND epoch = ?2 AND requested IS NOT NULL AND due IS NOT NULL AND due <= ?3
+        ORDER BY due, seq LIMIT ?4";
+    waiting_scheduled = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_due
+        WHERE destination = ?1 AND requested IS NULL AND due IS NOT NULL AND epoch > ?2 AND epoch < ?3";
+    waiting_requested = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_requested
+        WHERE destination = ?1 AND requested IS NOT NULL AND due IS NOT NULL AND epoch > ?2 AND epoch < ?3";
+
+    attempt = "SELECT @attempt FROM $attempts a JOIN $deliveries d ON d.seq = a.delivery WHERE a.seq = ?1";
+    attempt_traits = "SELECT a.destination, d.event, a.tenant, coalesce(a.topic, d.topic), a.success
+        FROM $attempts a JOIN $deliveries d ON d.seq = a.delivery WHERE a.seq = ?1";
+    attempt_by_id = "SELECT @attempt FROM $attempts a INDEXED BY $attempts_id JOIN $deliveries d ON d.seq = a.delivery
+        WHERE a.id = ?1 ORDER BY a.seq DESC LIMIT 1";
+    attempts_of = "SELECT @attempt FROM $attempts a INDEXED BY $attempts_delivery
+        JOIN $deliveries d ON d.seq = a.delivery WHERE a.delivery = ?1 ORDER BY a.seq LIMIT ?2";
+    attempt_places = "SELECT time, id, tenant, seq FROM $attempts INDEXED BY $attempts_delivery
+        WHERE delivery = ?1 ORDER BY seq LIMIT ?2";
+    attempt_put = "INSERT INTO $attempts (delivery, destination, tenant, time, id, topic, number, cause, started_at,
+            duration, success, code, next_at, request, response, error, body)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+
+    record = "SELECT @record FROM $records WHERE kind = ?1 AND name = ?2";
+    record_put = "INSERT INTO $records (kind, name, value, expires_at, revision) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (kind, name) DO UPDATE SET value = ?3, expires_at = ?4, revision = ?5";
+    record_delete = "DELETE FROM $records WHERE kind = ?1 AND name = ?2";
+    records_expired = "SELECT kind, name FROM $records INDEXED BY $records_expiry
+        WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+}
