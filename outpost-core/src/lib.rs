@@ -8,6 +8,7 @@ mod engine;
 mod ports;
 mod values;
 
+pub use adapters::fault::{Fault, FaultStore, Faults, Operation, Times};
 pub use adapters::memory::MemoryStore;
 pub use adapters::system::{SeededEntropy, SystemClock, SystemEntropy, TokioClock};
 #[cfg(feature = "webhook")]
