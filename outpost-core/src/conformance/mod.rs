@@ -39,6 +39,7 @@
 
 mod apply;
 mod claim;
+mod compare;
 mod fetch;
 mod ingest;
 mod life;
@@ -55,11 +56,11 @@ mod support;
 
 use std::any::Any;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::support::World;
-use crate::ports::clock::BoxFuture;
 use crate::ports::store::Store;
 
 /// What a test needs of a store: a handle, and what must live as long.
@@ -110,7 +111,7 @@ pub struct Case {
     pub name: &'static str,
     /// The file it is in: mostly the store's operation that it is about.
     pub group: &'static str,
-    run: fn(World) -> BoxFuture<'static, ()>,
+    run: fn(World) -> Pin<Box<dyn Future<Output = ()>>>,
 }
 
 /// Every case, in the order of the list.
