@@ -48,7 +48,9 @@ pub(super) async fn a_claim_tells_all_about_a_delivery(w: World) {
 pub(super) async fn the_oldest_due_of_a_lane_comes_first(w: World) {
     let (tenant, destination) = w.acme().await;
     backlog(&w, &tenant, &destination, "evt_", 4).await;
-    for (held, due) in w.claim_all().await.held().iter().zip([300, 100, 400, 200]) {
+    let taken = w.claim_all().await;
+    assert_eq!(taken.events(), ["evt_0", "evt_1", "evt_2", "evt_3"], "the oldest comes first");
+    for (held, due) in taken.held().iter().zip([300, 100, 400, 200]) {
         w.fail(held, Some(at(due))).await;
     }
     w.set(500);

@@ -48,7 +48,7 @@ async fn ends_as(w: &World, destination: &DestinationRecord, ended: DeliveryStat
     assert_eq!(states(w, destination).await, wanted, "what was open has ended at once, all else stays");
     let shown = w.delivery(destination, "retrying").await;
     assert_eq!((shown.finished_at, shown.next_attempt_at), (Some(since), None), "it ended then, nothing is to come");
-    while w.sweep(1).await.more {}
+    w.sweep_all(1).await;
     assert_eq!(states(w, destination).await, wanted, "the sweep writes down what was shown before");
     assert_eq!(w.delivery(destination, "retrying").await, shown, "to the last field");
     w.advance(2_000_000);
@@ -100,7 +100,7 @@ pub(super) async fn what_is_disabled_twice_is_skipped_once(w: World) {
     w.enable(&destination).await;
     w.publish(&tenant, "second", &[&destination]).await;
     w.set(20);
-    while w.sweep(100).await.more {}
+    w.sweep_all(100).await;
     w.disable(&destination).await;
     let second = w.delivery(&destination, "second").await;
     assert_eq!((second.state, second.finished_at), (DeliveryState::Skipped, Some(at(20))));

@@ -186,7 +186,7 @@ pub(super) async fn deliveries_are_found_by_the_state_they_are_shown_in(w: World
         both_ways(&w, List::Deliveries, state(DeliveryState::Retrying), &[]).await;
         // Once more with all of it written down.
         w.advance(10_000_000);
-        while w.sweep(10).await.more {}
+        w.sweep_all(10).await;
     }
 }
 

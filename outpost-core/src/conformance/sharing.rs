@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 
 use super::support::{World, key, put, record};
 use crate::domain::tenant::Tenant;
+use crate::engine::record::LaneChange;
 use crate::ports::store::{
-    Apply, ApplyOutcome, Claim, Expect, Fetch, Ingest, IngestOutcome, Key, Refusal, Settle, SettleOutcome,
+    Apply, ApplyOutcome, Claim, Expect, Fetch, Ingest, IngestOutcome, Key, Refusal, Row, Settle, SettleOutcome,
     StoreErrorKind, Sweep, Write,
 };
 
@@ -195,19 +196,26 @@ pub(super) async fn an_abandoned_publish_is_whole_or_nothing(w: World) {
 }
 
 pub(super) async fn an_abandoned_settle_is_whole_or_nothing(w: World) {
-    let (tenant, destination) = w.acme().await;
+    let tenant = w.tenant("acme").await;
     for polls in 0..8 {
-        let id = format!("evt_{polls}");
-        w.publish(&tenant, &id, &[&destination]).await;
+        let destination = w.destination(&tenant, &format!("des_{polls}")).await;
+        w.publish(&tenant, &format!("evt_{polls}"), &[&destination]).await;
         let held = w.claim_all().await.only();
-        let (store, now, items) = (w.store.clone(), w.now(), vec![w.attempted(&held, true, None)]);
+        let mut failed = w.attempted(&held, false, None);
+        failed.lane = Some(LaneChange::Hold { until: w.now(), strikes: 1 });
+        let (store, now, items) = (w.store.clone(), w.now(), vec![failed.clone()]);
         abandon(async move { store.settle(Settle { now, items }).await }, polls).await;
-        let found =
-            w.fetch_all(vec![Key::Delivery(key(&destination, &id)), Key::AttemptsOf(key(&destination, &id))]).await;
-        let crate::store::Row::Delivery(shown) = &found[0][0] else { panic!("a delivery") };
-        assert_eq!(shown.attempts as usize, found[1].len(), "an attempt and its delivery are written together");
-        w.settle(w.attempted(&held, true, None)).await;
-        assert_eq!(w.attempts(&destination, &id).await.len(), 1, "and once");
+        let parts = vec![
+            Key::Delivery(held.key.clone()),
+            Key::AttemptsOf(held.key.clone()),
+            Key::Lane(destination.incarnation),
+        ];
+        let found = w.fetch_all(parts).await;
+        let [Row::Delivery(shown), Row::Lane(lane)] = [&found[0][0], &found[2][0]] else { panic!("{found:?}") };
+        let made = (shown.attempts as usize, lane.strikes as usize);
+        assert_eq!(made, (found[1].len(), found[1].len()), "delivery, attempt and lane are written together");
+        w.settle(failed).await;
+        assert_eq!(w.attempts(&destination, held.key.event.as_str()).await.len(), 1, "and once");
     }
 }
 

@@ -520,6 +520,16 @@ impl World {
         assert!(swept.changed <= limit, "a sweep changes at most as many rows as its limit");
         swept
     }
+
+    /// Sweeps in batches until nothing is left.
+    pub(super) async fn sweep_all(&self, limit: u32) {
+        for _ in 0..1000 {
+            if !self.sweep(limit).await.more {
+                return;
+            }
+        }
+        panic!("sweeping a small store comes to an end");
+    }
 }
 
 /// Settles `held` with an action and nothing besides.
