@@ -60,8 +60,12 @@ pub(super) async fn random_operations_agree_with_the_reference(w: World) {
         deliveries: Vec::new(),
         held: Vec::new(),
     };
-    let operator = model.create_tenant().map(|writes| writes.map(|write| vec![write]));
-    model.apply_both(operator.unwrap(), None).await;
+    for _ in 0..3 {
+        let tenant = model.create_tenant().map(|write| vec![write]);
+        model.apply_both(tenant, None).await;
+        let destination = model.create_destination().await.unwrap().map(|write| vec![write]);
+        model.apply_both(destination, None).await;
+    }
     for step in 0..steps {
         model.step().await;
         if step % 20 == 19 {
@@ -164,12 +168,12 @@ impl Model {
                 continue;
             }
             let made = match kind {
-                0 => self.create_tenant(),
+                0 => Some(self.create_tenant()),
                 1 => self.change_tenant().await,
-                2 => self.create_destination().await,
-                3..=6 => self.change_destination().await,
-                7 | 8 => self.write_record().await,
-                9 => self.request(),
+                2..=4 if used.insert(100) => self.create_destination().await,
+                5 | 6 => self.change_destination().await,
+                7 => self.write_record().await,
+                8..=10 if used.insert(101) => self.request(),
                 _ => self.cancel(),
             };
             for (all, one) in writes.iter_mut().zip(made.into_iter().flatten()) {
@@ -218,15 +222,29 @@ impl Model {
         }
     }
 
-    fn create_tenant(&mut self) -> Option<[Write; 2]> {
+    fn create_tenant(&mut self) -> [Write; 2] {
         let id = format!("tenant_{}", self.below(3));
         let tenant = self.sides[0].new_tenant(if self.tenants.is_empty() { "operator" } else { &id });
-        Some(both(Write::PutTenant { tenant, expect: Expect::Absent }))
+        both(Write::PutTenant { tenant, expect: Expect::Absent })
+    }
+
+    /// A tenant, mostly one that lives.
+    async fn some_tenant(&mut self) -> Tenant {
+        let mut from = self.tenants.clone();
+        if !self.one_in(10) {
+            from.clear();
+            for tenant in &self.tenants {
+                if self.sides[1].find_tenant(tenant.incarnation).await.deleted_at.is_none() {
+                    from.push(tenant.clone());
+                }
+            }
+        }
+        self.pick(&from).unwrap()
     }
 
     async fn change_tenant(&mut self) -> Option<[Write; 2]> {
         let tenants = self.tenants.clone();
-        let (tenant, delete) = (self.pick(&tenants[1..])?, self.one_in(2));
+        let (tenant, delete) = (self.pick(&tenants[1..])?, self.one_in(3));
         let (now, wrong) = (self.now(), i64::from(self.one_in(4)));
         let write = async |side: &World| {
             let revision = side.find_tenant(tenant.incarnation).await.revision + wrong;
@@ -241,8 +259,7 @@ impl Model {
     }
 
     async fn create_destination(&mut self) -> Option<[Write; 2]> {
-        let tenants = self.tenants.clone();
-        let (tenant, id) = (self.pick(&tenants)?, format!("des_{}", self.below(4)));
+        let (tenant, id) = (self.some_tenant().await, format!("des_{}", self.below(4)));
         let record = self.sides[0].new_destination(&tenant, &id);
         // Which of two reasons to refuse is told is open, so there is only one at a time.
         let taken = self.sides[1].fetch(Key::Destination(tenant.incarnation, record.id.clone())).await;
@@ -253,14 +270,14 @@ impl Model {
     async fn change_destination(&mut self) -> Option<[Write; 2]> {
         let destinations = self.destinations.clone();
         let destination = self.pick(&destinations)?;
-        let (now, kind, wrong) = (self.now(), self.below(6), i64::from(self.one_in(4)));
+        let (now, kind, wrong) = (self.now(), self.below(12), i64::from(self.one_in(4)));
         let write = async |side: &World| {
             let mut found = side.find_destination(destination.incarnation).await;
             let expect = Expect::Revision(found.revision + wrong);
             match kind {
                 0 => return Write::DeleteDestination { destination: destination.incarnation, at: now },
                 1 | 2 => found.disable(side.disabled()),
-                3 | 4 => found.disabled = None,
+                3..=7 => found.disabled = None,
                 _ => found.name = Some("renamed".to_owned()),
             }
             put(&found, expect)
@@ -314,8 +331,7 @@ impl Model {
         let mut wanted = Vec::new();
         let mut free: Vec<Incarnation> = self.destinations.iter().map(|found| found.incarnation).collect();
         for _ in 0..=self.below(3) {
-            let tenants = self.tenants.clone();
-            let Some(tenant) = self.pick(&tenants) else { return };
+            let tenant = self.some_tenant().await;
             let (event, to) = self.event(&tenant, &mut free).await;
             wanted.push((event.clone(), to, i64::from(self.one_in(10))));
             if self.one_in(8) {

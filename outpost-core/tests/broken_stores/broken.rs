@@ -18,7 +18,7 @@ use outpost_core::{
 
 use super::Breakage;
 
-pub struct Broken {
+pub(crate) struct Broken {
     pub(super) inner: MemoryStore,
     pub(super) how: Breakage,
     notes: Mutex<Notes>,

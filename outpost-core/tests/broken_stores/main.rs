@@ -53,7 +53,7 @@ macro_rules! breakages {
     ($($how:ident $test:ident => $case:ident;)*) => {
         /// A way to be broken.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Breakage {
+        pub(crate) enum Breakage {
             /// None: the wrapper itself is sound.
             Nothing,
             $($how,)*
