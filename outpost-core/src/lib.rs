@@ -10,6 +10,7 @@ mod ports;
 mod runtime;
 mod values;
 
+pub use adapters::fault::{Fault, FaultStore, Faults, Operation, Times};
 pub use adapters::memory::MemoryStore;
 pub use adapters::scripted::{ScriptedCall, ScriptedCalls, ScriptedReply, ScriptedTransport};
 pub use adapters::system::{SeededEntropy, SystemClock, SystemEntropy, TokioClock};

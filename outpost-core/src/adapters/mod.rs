@@ -1,5 +1,6 @@
 //! Row 4: the ports' implementations that come with the core.
 
+pub mod fault;
 pub mod memory;
 pub mod scripted;
 mod status;

@@ -326,6 +326,8 @@ impl DeliveryRecord {
     /// The delivery as it is shown, given what its destination made of it.
     #[must_use]
     pub fn shown(&self, retired: Option<(DeliveryState, Timestamp)>) -> Delivery {
+        // A request ends with its destination as well, also when the delivery itself had ended before.
+        let requested = self.requested.filter(|_| retired.is_none());
         let retired = retired.filter(|_| self.state.is_open());
         let hidden = retired.is_some();
         Delivery {
@@ -336,7 +338,7 @@ impl DeliveryRecord {
             created_at: self.created_at,
             finished_at: retired.map_or(self.finished_at, |(_, at)| Some(at)),
             next_attempt_at: self.scheduled_at.filter(|_| !hidden),
-            requested: self.requested.filter(|_| !hidden),
+            requested,
             attempts: self.attempts,
             automatic_attempts: self.automatic_attempts,
             last_outcome: self.last_outcome.clone(),
