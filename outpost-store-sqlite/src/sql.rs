@@ -40,11 +40,6 @@ macro_rules! statements {
             pub(crate) fn new(prefix: &str) -> Self {
                 Self { prefix: prefix.to_owned(), $($name: expand($text, prefix),)* }
             }
-
-            /// Every statement with its name.
-            pub(crate) fn all(&self) -> Vec<(&'static str, &str)> {
-                vec![$((stringify!($name), self.$name.as_str()),)*]
-            }
         }
     };
 }
@@ -140,8 +135,6 @@ statements! {
         WHERE destination = ?1 AND requested IS NOT NULL AND due IS NOT NULL AND epoch > ?2 AND epoch < ?3";
 
     attempt = "SELECT @attempt FROM $attempts a JOIN $deliveries d ON d.seq = a.delivery WHERE a.seq = ?1";
-    attempt_traits = "SELECT a.destination, d.event, a.tenant, coalesce(a.topic, d.topic), a.success
-        FROM $attempts a JOIN $deliveries d ON d.seq = a.delivery WHERE a.seq = ?1";
     attempt_by_id = "SELECT @attempt FROM $attempts a INDEXED BY $attempts_id JOIN $deliveries d ON d.seq = a.delivery
         WHERE a.id = ?1 ORDER BY a.seq DESC LIMIT 1";
     attempts_of = "SELECT @attempt FROM $attempts a INDEXED BY $attempts_delivery

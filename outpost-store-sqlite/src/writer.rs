@@ -123,9 +123,13 @@ impl Writer {
             Ok(conn) => {
                 let mark = FileMark::of(&settings.path);
                 let sql = Sql::new(&settings.prefix);
-                let (cache, version) = (Cache::default(), None);
+                let cache = Cache::default();
+                let mut thread =
+                    Thread { conn, sql, cache, settings, mark, version: None, foreign: seen, closed: ends };
+                // From now on whatever others commit counts.
+                thread.look();
                 let _ = ready.send(Ok(()));
-                Thread { conn, sql, cache, settings, mark, version, foreign: seen, closed: ends }.run(queue);
+                thread.run(queue);
             }
             Err(fault) => {
                 let _ = ready.send(Err(fault.error("open")));

@@ -1,7 +1,5 @@
 //! The machine's own clock, randomness and network.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -168,7 +166,7 @@ pub struct TcpDialer;
 #[cfg(feature = "webhook")]
 #[async_trait::async_trait]
 impl crate::ports::net::Dialer for TcpDialer {
-    async fn dial(&self, address: SocketAddr) -> io::Result<Box<dyn crate::ports::net::Io>> {
+    async fn dial(&self, address: std::net::SocketAddr) -> std::io::Result<Box<dyn crate::ports::net::Io>> {
         let stream = tokio::net::TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Box::new(stream))
@@ -183,7 +181,7 @@ pub struct SystemResolver;
 #[cfg(feature = "webhook")]
 #[async_trait::async_trait]
 impl crate::ports::net::Resolver for SystemResolver {
-    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+    async fn resolve(&self, host: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
         Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
     }
 }
