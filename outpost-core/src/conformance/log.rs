@@ -16,7 +16,7 @@ async fn kept(w: &World, change: impl FnOnce(&Held, Attempt) -> Attempt) -> (Att
     let held = w.claim_all().await.only();
     let attempt = change(&held, w.attempt(&held, true));
     let next = attempt.next_attempt_at;
-    w.settled(item(&held, SettleAction::Attempted { attempt: Box::new(attempt.clone()), next })).await;
+    w.settled(item(&held, SettleAction::Attempted { attempt: attempt.clone().into(), next })).await;
     let found = w.attempts(&destination, "evt_1").await.remove(0);
     let by_id = w.fetch(crate::store::Key::Attempt(attempt.id.clone())).await;
     assert_eq!(by_id, [Row::Attempt(Box::new(found.clone()))], "by its id it is the same");
@@ -126,7 +126,7 @@ pub(super) async fn every_class_of_error_is_kept(w: World) {
         attempt.error = Some(crate::AttemptError { class, maybe_seen: class == ErrorClass::Reset, ..no_answer() });
         attempt.outcome.code = class.as_str().to_owned();
         let next = Some(w.now());
-        w.settled(item(&held, SettleAction::Attempted { attempt: Box::new(attempt), next })).await;
+        w.settled(item(&held, SettleAction::Attempted { attempt: attempt.into(), next })).await;
     }
     for (found, class) in w.attempts(&destination, "evt_1").await.iter().zip(classes) {
         let error = found.error.as_ref().expect("the error is kept");

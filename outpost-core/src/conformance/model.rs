@@ -347,7 +347,7 @@ impl Model {
                 item.token = LeaseToken(item.token.0 ^ 1);
             }
             if let SettleAction::Attempted { attempt, .. } = &mut item.action {
-                self.vary(attempt);
+                self.vary(std::sync::Arc::make_mut(attempt));
             }
             item.lane = match self.below(6) {
                 0 => Some(LaneChange::Hold { until: self.later(), strikes: u32::try_from(self.below(3)).unwrap() }),

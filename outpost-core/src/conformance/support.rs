@@ -480,7 +480,7 @@ impl World {
 
     pub(super) fn attempted(&self, held: &Held, success: bool, next: Option<Timestamp>) -> SettleItem {
         let attempt = Attempt { next_attempt_at: next, ..self.attempt(held, success) };
-        item(held, SettleAction::Attempted { attempt: Box::new(attempt), next })
+        item(held, SettleAction::Attempted { attempt: attempt.into(), next })
     }
 
     pub(super) async fn settle_all(&self, items: Vec<SettleItem>) -> Vec<SettleOutcome> {

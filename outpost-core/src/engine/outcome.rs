@@ -1,5 +1,6 @@
 //! From what the transport reports to what is written down.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::attempt::{Attempt, Outcome};
@@ -28,7 +29,7 @@ pub struct Timing {
 #[derive(Debug)]
 pub struct Conclusion {
     /// The attempt.
-    pub attempt: Box<Attempt>,
+    pub attempt: Arc<Attempt>,
     /// When the next automatic attempt is due.
     pub next: Option<Timestamp>,
     /// What it does to the lane.
@@ -98,5 +99,5 @@ pub fn conclude(
         error,
         next_attempt_at: next,
     };
-    Conclusion { attempt: Box::new(attempt), next, lane, disable }
+    Conclusion { attempt: Arc::new(attempt), next, lane, disable }
 }

@@ -470,8 +470,8 @@ pub struct Claimed {
 pub enum SettleAction {
     /// An attempt was made: [`DeliveryRecord::attempted`](crate::DeliveryRecord::attempted).
     Attempted {
-        /// The attempt.
-        attempt: Box<Attempt>,
+        /// The attempt, shared so that a batch can be repeated without copying it.
+        attempt: Arc<Attempt>,
         /// When the next automatic attempt is due.
         next: Option<Timestamp>,
     },

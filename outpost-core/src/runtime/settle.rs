@@ -104,6 +104,7 @@ async fn write_alone(shared: &Arc<Shared>, mut ended: Ended) {
 /// Leaves out what was sent and received, in case that is what cannot be stored.
 fn strip(item: &mut SettleItem) {
     if let SettleAction::Attempted { attempt, .. } = &mut item.action {
+        let attempt = Arc::make_mut(attempt);
         attempt.request = None;
         attempt.response = None;
     }

@@ -449,7 +449,7 @@ impl State {
             SettleOutcome::Done { state: delivery.state, due: delivery.due }
         });
         if let SettleAction::Attempted { attempt, .. } = item.action {
-            self.keep_attempt(Arc::from(attempt));
+            self.keep_attempt(attempt);
         }
         outcome.unwrap_or(SettleOutcome::Stale)
     }
