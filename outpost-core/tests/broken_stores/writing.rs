@@ -260,7 +260,9 @@ impl Broken {
             (Breakage::ForgetsReleases, SettleAction::Released)
             | (Breakage::ForgetsExtensions, SettleAction::Extended { .. })
             | (Breakage::ForgetsRetirement, SettleAction::Retired { .. }) => return None,
-            (how, SettleAction::Attempted { attempt, next }) => break_attempt(how, std::sync::Arc::make_mut(attempt), next),
+            (how, SettleAction::Attempted { attempt, next }) => {
+                break_attempt(how, std::sync::Arc::make_mut(attempt), next)
+            }
             _ => {}
         }
         items.push(item);

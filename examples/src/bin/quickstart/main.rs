@@ -1,0 +1,208 @@
+//! A host application in one process: it registers tenants and destinations, publishes events at a steady
+//! pace, and shows what happens to them. The receiver is built in and fails some of the time.
+//!
+//! Everything is kept in `outpost.db` in the current folder, so a second start goes on where the first one
+//! stopped, however that happened.
+
+mod receiver;
+mod screen;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outpost_core::{
+    DestinationId, DestinationPatch, EgressPolicy, ErrorKind, MapPatch, NewDestination, NewEvent, Outpost, RetryPolicy,
+    Schedule, Topics, WebhookTransport,
+};
+use outpost_store_sqlite::SqliteStore;
+
+use crate::receiver::Receiver;
+use crate::screen::Screen;
+
+type Anything<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// The tenants' destinations and what they want to hear of.
+const DESTINATIONS: [(&str, &str, &[&str]); 4] = [
+    ("acme", "orders", &["order.*"]),
+    ("acme", "everything", &["*"]),
+    ("globex", "billing", &["invoice.paid", "invoice.overdue"]),
+    ("globex", "audit", &["*"]),
+];
+const TOPICS: [&str; 4] = ["order.created", "order.shipped", "invoice.paid", "invoice.overdue"];
+
+const HELP: &str = "quickstart: publish webhooks, deliver them, watch the retries
+
+  --events N          stop when N events are published and everything is delivered
+  --rate N            events a second (20)
+  --failure-rate R    the share of requests that the receiver refuses, 0 to 0.9 (0.25)
+  --store FILE        the SQLite file (outpost.db)
+  --help              this text
+
+Ctrl-C stops in good order; the next start goes on from there.";
+
+struct Flags {
+    events: Option<u64>,
+    rate: f64,
+    failure_rate: f64,
+    store: String,
+}
+
+fn flags() -> Anything<Option<Flags>> {
+    use lexopt::prelude::*;
+    let mut flags = Flags { events: None, rate: 20.0, failure_rate: 0.25, store: "outpost.db".to_owned() };
+    let mut given = lexopt::Parser::from_env();
+    while let Some(flag) = given.next()? {
+        match flag {
+            Long("events") => flags.events = Some(given.value()?.parse()?),
+            Long("rate") => flags.rate = given.value()?.parse()?,
+            Long("failure-rate") => flags.failure_rate = given.value()?.parse()?,
+            Long("store") => flags.store = given.value()?.string()?,
+            Long("help") | Short('h') => return Ok(None),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if !(0.1..=10_000.0).contains(&flags.rate) || !(0.0..=0.9).contains(&flags.failure_rate) {
+        return Err("--rate must be between 0.1 and 10000, --failure-rate between 0 and 0.9".into());
+    }
+    Ok(Some(flags))
+}
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    match flags() {
+        Ok(None) => {
+            println!("{HELP}");
+            std::process::ExitCode::SUCCESS
+        }
+        Ok(Some(flags)) => match run(flags).await {
+            Ok(true) => std::process::ExitCode::SUCCESS,
+            Ok(false) => std::process::ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("quickstart: {error}");
+                std::process::ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            eprintln!("quickstart: {error}\n\n{HELP}");
+            std::process::ExitCode::from(2)
+        }
+    }
+}
+
+/// Answers whether everything that was to be delivered has been.
+async fn run(flags: Flags) -> Anything<bool> {
+    let screen = Arc::new(Screen::default());
+    let receiver = Receiver::start(flags.failure_rate).await?;
+
+    // The engine: a store, a transport, and a retry schedule that is quick enough to watch.
+    let store = SqliteStore::open(&flags.store).await?;
+    // Destinations may not lead to this machine or its network, unless the operator says so.
+    let egress =
+        EgressPolicy::builder().allow_net("127.0.0.0/8").build().map_err(|problems| format!("{problems:?}"))?;
+    let seconds = [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5, 5, 5, 5];
+    let outpost = Outpost::builder(store)
+        .transport(WebhookTransport::builder().egress(egress).build()?)
+        .retry(RetryPolicy::new(Schedule::Explicit(seconds.map(Duration::from_secs).to_vec()))?)
+        .timeout(Duration::from_secs(2))
+        .observer({
+            let screen = screen.clone();
+            move |signal: &outpost_core::Signal| screen.show(signal)
+        })
+        .start()?;
+
+    set_up(&outpost, &receiver).await?;
+    let left = waiting(&outpost).await?;
+    screen.note(&format!("store {}, receiver at {}", flags.store, receiver.url("")));
+    if left > 0 {
+        screen.note(&format!("{left} deliveries are left from an earlier run and go on now"));
+    }
+
+    let mut stop = std::pin::pin!(stop_signal());
+    let mut stopped = false;
+    let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / flags.rate));
+    let mut number = 0_u64;
+    while !stopped && flags.events.is_none_or(|events| number < events) {
+        tokio::select! {
+            () = &mut stop => stopped = true,
+            _ = pace.tick() => {
+                number += 1;
+                publish(&outpost, number).await?;
+            }
+        }
+    }
+    while !stopped && waiting(&outpost).await? > 0 {
+        tokio::select! {
+            () = &mut stop => stopped = true,
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+    if stopped {
+        screen.note("stopping: what is on its way is waited for");
+    }
+    let left = waiting(&outpost).await?;
+    let drained = outpost.shutdown(Duration::from_secs(10)).await;
+    let fine = receiver.bad_signatures() == 0 && drained && screen.failed() == 0;
+    screen.summary(number, left, receiver.good_signatures(), receiver.bad_signatures());
+    Ok(fine && (stopped || left == 0))
+}
+
+/// Registers the tenants and destinations, or points those of an earlier run at today's receiver.
+async fn set_up(outpost: &Outpost, receiver: &Receiver) -> Anything<()> {
+    for (tenant, id, topics) in DESTINATIONS {
+        outpost.tenants().put(tenant, None).await?;
+        let url = receiver.url(&format!("{tenant}/{id}"));
+        let destination = match outpost.destinations().get(tenant, id).await {
+            Ok(_) => {
+                let patch = DestinationPatch { config: MapPatch::set("url", url), ..DestinationPatch::default() };
+                outpost.destinations().update(tenant, id, patch).await?
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let topics = Topics::new(topics.iter().copied())?;
+                let new = NewDestination::webhook(url).id(DestinationId::new(id)?).topics(topics);
+                outpost.destinations().create(tenant, new).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // The receiver verifies signatures, so it has to know the secret, as a real one would.
+        let secret = destination.credentials.expose().get("secret").ok_or("a webhook has a secret")?;
+        receiver.trust(&format!("{tenant}/{id}"), secret)?;
+    }
+    Ok(())
+}
+
+async fn publish(outpost: &Outpost, number: u64) -> Anything<()> {
+    let pick = usize::try_from(number % 4)?;
+    let tenant = if number % 2 == 0 { "acme" } else { "globex" };
+    let topic = TOPICS.get(pick).copied().unwrap_or("order.created");
+    let data = serde_json::json!({"number": number, "amount": number * 7 % 1000, "currency": "EUR"});
+    outpost.publish(tenant, NewEvent::json(topic, &data)?.metadata("source", "quickstart")).await?;
+    Ok(())
+}
+
+/// How many deliveries are still to be made.
+async fn waiting(outpost: &Outpost) -> Anything<i64> {
+    let mut open = 0;
+    for (tenant, id, _) in DESTINATIONS {
+        open += outpost.destinations().lane(tenant, id).await?.open;
+    }
+    Ok(open)
+}
+
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// The address that everything here listens on.
+const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;

@@ -1,0 +1,93 @@
+//! What the terminal shows.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use outpost_core::{DeliveryState, Signal};
+
+#[derive(Default)]
+pub(crate) struct Screen {
+    delivered: AtomicU64,
+    failed: AtomicU64,
+    refused: AtomicU64,
+}
+
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const RED: &str = "31";
+const GREY: &str = "90";
+
+fn paint(colour: &str, text: &str) -> String {
+    if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        format!("\x1b[{colour}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+fn line(colour: &str, what: &str, text: &str) {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (seconds, millis) = (since.as_secs(), since.subsec_millis());
+    let time = format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    // A reader that has gone away is no reason to stop delivering.
+    let _ = writeln!(std::io::stdout(), "{}  {} {text}", paint(GREY, &time), paint(colour, &format!("{what:<10}")));
+}
+
+impl Screen {
+    pub(crate) fn note(&self, text: &str) {
+        line(GREY, "", text);
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn show(&self, signal: &Signal) {
+        match signal {
+            Signal::Published { tenant, event, topic, deliveries } => {
+                let plural = if *deliveries == 1 { "delivery" } else { "deliveries" };
+                line(GREY, "published", &format!("{event}  {topic} for {tenant}: {deliveries} {plural}"));
+            }
+            Signal::Attempted {
+                tenant, destination, event, number, outcome, duration, state, next_attempt_at, ..
+            } => {
+                let to = format!("{event}  to {tenant}/{destination}, attempt {number}: {}", outcome.code);
+                match (state, next_attempt_at) {
+                    (DeliveryState::Delivered, _) => {
+                        self.delivered.fetch_add(1, Ordering::Relaxed);
+                        line(GREEN, "delivered", &format!("{to} in {} ms", duration.as_millis()));
+                    }
+                    (_, Some(at)) => {
+                        self.refused.fetch_add(1, Ordering::Relaxed);
+                        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                        let wait = at.as_millis().saturating_sub(i64::try_from(now.as_millis()).unwrap_or(0)).max(0);
+                        line(YELLOW, "attempt", &format!("{to}, retry in {:.1} s", wait as f64 / 1000.0));
+                    }
+                    (state, None) => {
+                        self.failed.fetch_add(1, Ordering::Relaxed);
+                        line(RED, state.as_str(), &to);
+                    }
+                }
+            }
+            Signal::Held { tenant, destination, .. } => {
+                line(YELLOW, "held", &format!("{tenant}/{destination} asked to be left alone for a while"));
+            }
+            Signal::Disabled { tenant, destination, disabled } => {
+                line(RED, "disabled", &format!("{tenant}/{destination}: {}", disabled.reason));
+            }
+            Signal::StoreFailing { operation, message, .. } => line(RED, "store", &format!("{operation}: {message}")),
+            Signal::StoreRecovered => line(GREEN, "store", "works again"),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn summary(&self, published: u64, left: i64, good: u64, bad: u64) {
+        let delivered = self.delivered.load(Ordering::Relaxed);
+        let (failed, refused) = (self.failed(), self.refused.load(Ordering::Relaxed));
+        println!(
+            "summary: {published} events published, {delivered} deliveries made, {refused} attempts retried, \
+             {failed} given up, {left} left for the next start, {good} signatures verified, {bad} bad"
+        );
+    }
+}
