@@ -62,23 +62,23 @@ impl Tx<'_> {
             self.ingest_one(now, None, follow_up)?;
         }
         let destination = item.key.destination;
-        if let Some(disabled) = &item.disable {
-            if let Some(found) = self.destination(destination)?.filter(|found| found.is_enabled()) {
-                let mut record = (*found).clone();
-                record.disable(disabled.clone());
-                let changed = params![
-                    destination.as_i64(),
-                    record.epoch,
-                    record.epoch_at.as_millis(),
-                    record.updated_at.as_millis(),
-                    record.disabled.as_ref().map(to_string).transpose()?,
-                    record.revision + 1,
-                ];
-                rows::run(self.conn, &self.sql.destination_disable, changed)?;
-                self.forget_destination(destination);
-                self.refresh_lane(destination, true)?;
-                self.raise_subscriptions(record.tenant)?;
-            }
+        if let Some(disabled) = &item.disable
+            && let Some(found) = self.destination(destination)?.filter(|found| found.is_enabled())
+        {
+            let mut record = (*found).clone();
+            record.disable(disabled.clone());
+            let changed = params![
+                destination.as_i64(),
+                record.epoch,
+                record.epoch_at.as_millis(),
+                record.updated_at.as_millis(),
+                record.disabled.as_ref().map(to_string).transpose()?,
+                record.revision + 1,
+            ];
+            rows::run(self.conn, &self.sql.destination_disable, changed)?;
+            self.forget_destination(destination);
+            self.refresh_lane(destination, true)?;
+            self.raise_subscriptions(record.tenant)?;
         }
         if let Some(change) = item.lane {
             self.change_lane(destination, |lane| lane.change(change))?;

@@ -322,21 +322,21 @@ impl Thread {
 
     fn roll_back(&mut self) {
         self.cache.clear();
-        if !self.conn.is_autocommit() {
-            if let Err(error) = self.conn.execute_batch("ROLLBACK") {
-                tracing::error!(%error, "a transaction could not be rolled back");
-            }
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a transaction could not be rolled back");
         }
     }
 
     /// Forgets what is known when another connection has committed since.
     fn note_version(&mut self) -> Fallible<()> {
         let version: i64 = self.conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-        if let Some(before) = self.version.replace(version) {
-            if before != version {
-                self.cache.clear();
-                self.foreign.send_modify(|seen| *seen += 1);
-            }
+        if let Some(before) = self.version.replace(version)
+            && before != version
+        {
+            self.cache.clear();
+            self.foreign.send_modify(|seen| *seen += 1);
         }
         Ok(())
     }
@@ -365,7 +365,7 @@ impl Thread {
         }
         for job in closing {
             if let Job::Close(reply) = job {
-                let _ = reply.send(closed.as_ref().map(|()| ()).map_err(|fault| fault.error("close")));
+                let _ = reply.send(closed.as_ref().copied().map_err(|fault| fault.error("close")));
             }
         }
     }

@@ -335,12 +335,12 @@ async fn one_tenants_stalled_destinations_do_not_move_anothers_latency() {
         let latencies = notes::<Duration>();
         let noted = latencies.clone();
         let observer = move |signal: &Signal| {
-            if let Signal::Attempted { tenant, event, .. } = signal {
-                if tenant.as_str() == "good" {
-                    let at: i64 = event.as_str().trim_start_matches('e').parse().unwrap();
-                    let now = tokio::time::Instant::now();
-                    noted.lock().unwrap().push(now.duration_since(start()) - Duration::from_millis(at.unsigned_abs()));
-                }
+            if let Signal::Attempted { tenant, event, .. } = signal
+                && tenant.as_str() == "good"
+            {
+                let at: i64 = event.as_str().trim_start_matches('e').parse().unwrap();
+                let now = tokio::time::Instant::now();
+                noted.lock().unwrap().push(now.duration_since(start()) - Duration::from_millis(at.unsigned_abs()));
             }
         };
         begin();

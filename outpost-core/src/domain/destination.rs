@@ -251,13 +251,13 @@ pub const MAX_NAME: usize = 128;
 
 /// Checks a destination's name.
 pub fn check_name(name: Option<&str>, problems: &mut Vec<Problem>) {
-    if let Some(name) = name {
-        if name.trim().is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
-            problems.push(Problem::new(
-                "name",
-                format!("must have 1 to {MAX_NAME} characters, none of them control characters"),
-            ));
-        }
+    if let Some(name) = name
+        && (name.trim().is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control))
+    {
+        problems.push(Problem::new(
+            "name",
+            format!("must have 1 to {MAX_NAME} characters, none of them control characters"),
+        ));
     }
 }
 

@@ -63,10 +63,10 @@ pub(super) fn nothing<T>() -> Page<T> {
 
 /// A bad time range is a mistake, not an empty list.
 pub(super) fn check_range(operation: &'static str, filter: &Filter) -> Result<()> {
-    if let (Some(from), Some(until)) = (filter.from, filter.until) {
-        if from >= until {
-            return Err(Error::invalid(operation, vec![Problem::new("from", "must be before until")]));
-        }
+    if let (Some(from), Some(until)) = (filter.from, filter.until)
+        && from >= until
+    {
+        return Err(Error::invalid(operation, vec![Problem::new("from", "must be before until")]));
     }
     Ok(())
 }

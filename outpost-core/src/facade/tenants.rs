@@ -67,13 +67,10 @@ impl Tenants<'_> {
                 }
             };
             let write = Write::PutTenant { tenant: tenant.clone(), expect };
-            match self.0.write(OPERATION, write).await? {
-                Ok(revision) => {
-                    tenant.revision = revision;
-                    return Ok(PutTenant { tenant, created: expect == Expect::Absent });
-                }
-                // Somebody else's write came in between: look again.
-                Err(_) => {}
+            // A refusal means that somebody else's write came in between: look again.
+            if let Ok(revision) = self.0.write(OPERATION, write).await? {
+                tenant.revision = revision;
+                return Ok(PutTenant { tenant, created: expect == Expect::Absent });
             }
         }
         Err(Error::new(ErrorKind::NotStored, OPERATION, "the tenant is being changed by others; try again"))

@@ -118,10 +118,10 @@ impl Shared {
         let world = self.directory.world.load(Ordering::Acquire);
         let known = read(&self.directory.places).get(&life).cloned();
         let known = known.filter(|place| place.record.revision >= revision);
-        if let Some(place) = &known {
-            if place.seen.load(Ordering::Acquire) >= world {
-                return Ok(known);
-            }
+        if let Some(place) = &known
+            && place.seen.load(Ordering::Acquire) >= world
+        {
+            return Ok(known);
         }
         let Some(Row::Destination(record)) = self.fetch_one(Key::DestinationLife(life)).await? else { return Ok(None) };
         if let Some(place) = known.filter(|place| place.record.revision == record.revision) {

@@ -21,6 +21,8 @@ pub(super) async fn watch(shared: Arc<Shared>) {
                 shared.directory.world_changed();
                 shared.look_for_work();
             }
+            // The shutdown closes the store under the wait.
+            Err(_) if shared.phase() != Phase::Running => return,
             Err(error) => shared.back_off("changed", &error.context, &mut tries).await,
         }
     }

@@ -193,10 +193,8 @@ impl State {
         let old_epoch = self.destinations.get(&incarnation).map(|found| found.epoch);
         let changed = old_epoch.is_some_and(|epoch| epoch != destination.epoch);
         self.destinations.insert(incarnation, destination);
-        if changed {
-            if let Some(lane) = self.lanes.get_mut(&incarnation) {
-                lane.open = 0;
-            }
+        if changed && let Some(lane) = self.lanes.get_mut(&incarnation) {
+            lane.open = 0;
         }
         self.refresh_lane(incarnation);
     }
@@ -298,10 +296,10 @@ impl State {
 
     fn count_open(&mut self, delivery: &DeliveryRecord, by: i64) {
         let destination = self.destinations.get(&delivery.key.destination);
-        if destination.is_some_and(|found| found.deleted_at.is_none() && delivery.is_open_at(found.epoch)) {
-            if let Some(lane) = self.lanes.get_mut(&delivery.key.destination) {
-                lane.open += by;
-            }
+        if destination.is_some_and(|found| found.deleted_at.is_none() && delivery.is_open_at(found.epoch))
+            && let Some(lane) = self.lanes.get_mut(&delivery.key.destination)
+        {
+            lane.open += by;
         }
     }
 
@@ -424,15 +422,15 @@ impl State {
             self.ingest_one(now, None, follow_up);
         }
         let destination = item.key.destination;
-        if let (Some(disabled), Some(found)) = (item.disable, self.destinations.get(&destination)) {
-            if found.is_enabled() {
-                let mut record = found.clone();
-                record.disable(disabled);
-                record.revision += 1;
-                let tenant = record.tenant;
-                self.replace_destination(record);
-                self.raise_subscriptions(tenant);
-            }
+        if let (Some(disabled), Some(found)) = (item.disable, self.destinations.get(&destination))
+            && found.is_enabled()
+        {
+            let mut record = found.clone();
+            record.disable(disabled);
+            record.revision += 1;
+            let tenant = record.tenant;
+            self.replace_destination(record);
+            self.raise_subscriptions(tenant);
         }
         if let Some(change) = item.lane {
             self.change_lane(destination, |lane| lane.change(change));

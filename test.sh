@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Everything that must hold, in one run. Fails at the first thing that does not; skips nothing.
+# `QUICK=1 ./test.sh` leaves out the release builds (quickstart and bench) while working.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+started=$SECONDS
+step() { printf '\n== %s (%ss)\n' "$1" "$((SECONDS - started))"; }
+
+step "what the tests need"
+need=()
+command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or later from https://rustup.rs"; exit 1; }
+command -v cc >/dev/null || need+=(gcc libc6-dev)
+if [ "${#need[@]}" -gt 0 ]; then
+    echo "missing, to be installed: ${need[*]}"
+    if [ "$(id -u)" = 0 ]; then
+        apt-get update -q && apt-get install -qy --no-install-recommends "${need[@]}"
+    else
+        echo "run this first: sudo apt-get install -y ${need[*]}"
+        exit 1
+    fi
+else
+    echo "nothing is missing"
+fi
+for part in rustfmt clippy; do
+    cargo "${part/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$part"
+done
+
+step "format"
+cargo fmt --all --check
+
+step "clippy: all features, default features, no default features"
+cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+cargo clippy --locked --workspace -- -D warnings
+cargo clippy --locked -p outpost-core -p outpost-store-sqlite --no-default-features -- -D warnings
+
+step "tests and doctests, all features"
+cargo test --locked --workspace --all-features --no-fail-fast 2>&1 | tee "$log/tests"
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps --lib
+
+if [ -z "${QUICK:-}" ]; then
+    step "quickstart, as the README runs it"
+    cargo build --locked --release --bin quickstart --bin pipeline
+    quickstart=$PWD/target/release/quickstart
+    (cd "$log" && "$quickstart" --events 200 | tee quickstart | tail -n 1)
+    grep -q ' 0 given up, 0 left for the next start' "$log/quickstart"
+    # Killed half-way it goes on where it stopped.
+    (cd "$log" && timeout -s KILL 3 "$quickstart" --events 1000 >killed || true)
+    (cd "$log" && "$quickstart" --events 20 | tee again | tail -n 1)
+    grep -q 'are left from an earlier run' "$log/again"
+    grep -q ' 0 given up, 0 left for the next start' "$log/again"
+
+    step "bench, one short round to see that it runs"
+    target/release/pipeline --rounds 1 --events 2000
+fi
+
+step "sum"
+awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 } END {
+    printf "%d passed, %d failed, %d skipped\n", passed, failed, ignored
+    exit failed > 0 || passed == 0 || ignored > 0
+}' "$log/tests"
