@@ -28,10 +28,10 @@ pub use domain::destination::{
 };
 pub use domain::egress::{EgressPolicy, EgressPolicyBuilder, Refused};
 pub use domain::event::{Event, Fingerprint};
-pub use domain::retry::{RetryPolicy, Schedule};
+pub use domain::retry::{MAX_ATTEMPTS, MAX_DELAY, RetryPolicy, Schedule};
 pub use domain::signing::{BodyKey, KeyError, Scheme, SigningKey};
 pub use domain::tenant::{StringMap, Tenant};
-pub use domain::topic::{Topics, check_topic};
+pub use domain::topic::{MAX_TOPIC_LEN, MAX_TOPICS, Topics, check_topic};
 pub use domain::verify::{Verifier, VerifyError};
 pub use engine::record::{
     DeliveryRecord, DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken, RequestRefusal,
@@ -48,7 +48,7 @@ pub use ports::store;
 pub use ports::store::{Store, StoreError, StoreErrorKind};
 pub use ports::transport::{DeliveryError, Message, Receipt, Rotation, Target, Transport, Verdict};
 pub use values::error::{Error, ErrorKind, Problem, Result};
-pub use values::id::{AttemptId, DestinationId, EventId, IdPrefixes, Incarnation, TenantId, uuid_v7_text};
+pub use values::id::{AttemptId, DestinationId, EventId, IdPrefixes, Incarnation, MAX_ID_LEN, TenantId, uuid_v7_text};
 pub use values::page::{Direction, MAX_PAGE, Page, PageRequest, Position};
 pub use values::secret::{Sealed, Secret};
 pub use values::time::Timestamp;

@@ -75,3 +75,8 @@ pub async fn state(outpost: &Outpost, tenant: &str, destination: &str, event: &s
 pub fn notes<T>() -> Arc<std::sync::Mutex<Vec<T>>> {
     Arc::new(std::sync::Mutex::new(Vec::new()))
 }
+
+/// The README's code, so that it is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,7 +1,7 @@
 //! What the library asks of storage: few operations, each atomic and batched.
 //!
 //! No method reads a clock; `now` comes in the request. Everything a store decides about deliveries and
-//! lanes it decides by calling the functions of [`DeliveryRecord`], [`LaneRecord`] and
+//! lanes it decides by calling the functions of [`DeliveryRecord`](crate::DeliveryRecord), [`LaneRecord`] and
 //! [`DestinationRecord`], so that all stores behave alike; the conformance suite (feature `conformance`)
 //! holds them to it.
 //!
@@ -118,7 +118,7 @@ pub struct SmallRecord {
 /// One write of [`Store::apply`].
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Creates or changes a tenant. Its `revision` and `subscriptions` are kept by the store. With
+    /// Creates or changes a tenant. Its `revision`, from 1, and `subscriptions`, from 0, are kept by the store. With
     /// [`Expect::Absent`] no live tenant may have the id; else the live tenant must have this incarnation.
     PutTenant {
         /// The tenant as it shall be.
@@ -126,7 +126,7 @@ pub enum Write {
         /// The precondition.
         expect: Expect,
     },
-    /// Deletes a live tenant and its destinations.
+    /// Deletes a live tenant and its destinations, and raises both its numbers.
     DeleteTenant {
         /// Which.
         tenant: Incarnation,
@@ -184,9 +184,11 @@ pub enum Write {
 pub struct Apply {
     /// The time of the writes.
     pub now: Timestamp,
-    /// All of them happen, in this order, or none.
+    /// All of them happen, in this order, or none. The first one that is refused is told; when a new
+    /// destination's id is taken and the limit is reached as well, it is the id.
     pub writes: Vec<Write>,
-    /// Events stored in the same commit.
+    /// Events stored in the same commit, after the writes: their `subscriptions` must be those that the
+    /// writes leave behind.
     pub follow_ups: Vec<IngestItem>,
 }
 
@@ -336,7 +338,7 @@ pub struct Scan {
     pub after: Option<Position>,
     /// At most this many rows.
     pub limit: u32,
-    /// At most about this many rows are examined, matching or not.
+    /// At most about this many rows are examined, matching or not; at least 1.
     pub examine: u32,
 }
 
@@ -457,7 +459,8 @@ pub struct VisitedLane {
 /// What came of [`Store::claim`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claimed {
-    /// The deliveries, leased to the caller. Within a lane requested ones first, then oldest due first.
+    /// The deliveries, leased to the caller. Within a lane requested ones first, then oldest due first, then
+    /// in the order they were stored.
     pub deliveries: Vec<ClaimedDelivery>,
     /// The lanes that were visited and not saturated.
     pub lanes: Vec<VisitedLane>,
@@ -503,7 +506,7 @@ pub struct SettleItem {
     /// Disable the destination, unless it is disabled or deleted already, and raise the tenant's
     /// `subscriptions`.
     pub disable: Option<Disabled>,
-    /// Events stored in the same commit.
+    /// Events stored in the same commit, before the disabling: their `subscriptions` are those before it.
     pub follow_ups: Vec<IngestItem>,
 }
 
@@ -521,7 +524,7 @@ pub struct Settle {
 pub enum SettleOutcome {
     /// It is written.
     Done {
-        /// Where the delivery stands now.
+        /// Where the delivery stands now, as written.
         state: DeliveryState,
         /// When it is due next.
         due: Option<Timestamp>,
@@ -566,7 +569,8 @@ pub trait Store: Send + Sync + 'static {
     async fn scan(&self, request: Scan) -> StoreResult<ScanPage>;
 
     /// Stores events with their deliveries. An id taken already, also earlier in the same batch, is a
-    /// duplicate or a conflict, by the fingerprint. Returns only when what it stored is durable.
+    /// duplicate or a conflict, by the fingerprint, which is told before outdated subscriptions are. Returns
+    /// only when what it stored is durable.
     async fn ingest(&self, request: Ingest) -> StoreResult<Vec<IngestOutcome>>;
 
     /// Leases due deliveries of enabled destinations to the caller. Its cost depends on what it returns,
@@ -581,7 +585,9 @@ pub trait Store: Send + Sync + 'static {
     async fn sweep(&self, request: Sweep) -> StoreResult<Swept>;
 
     /// Waits until somebody else than this handle has changed the store since it answered `since`, and
-    /// answers the new version; start with 0. A store that nobody else can reach never answers.
+    /// answers the new version; start with 0. A store that nobody else can reach never answers. It may
+    /// answer early, and for changes that matter to nobody; a claim need not count. Closing ends it with an
+    /// error.
     async fn changed(&self, since: u64) -> StoreResult<u64>;
 
     /// How far the store's own clock is ahead of `now`, in milliseconds, when it has one.
