@@ -137,6 +137,13 @@ impl SqliteStore {
         Self::builder(path).open().await
     }
 
+    /// How many transactions this handle has committed since it was opened: with
+    /// [`Synchronous::Full`] about the number of times the disk was waited for.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+
     /// Starts from the default settings.
     #[must_use]
     pub fn builder(path: impl AsRef<Path>) -> SqliteStoreBuilder {

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use outpost_core::store::{ApplyOutcome, Claim, Claimed, IngestOutcome, SettleOutcome, StoreResult, Sweep, Swept};
@@ -107,6 +107,7 @@ pub(crate) struct Writer {
     foreign: Arc<watch::Sender<u64>>,
     closed: Arc<AtomicBool>,
     looking: AtomicBool,
+    commits: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -117,15 +118,25 @@ impl Writer {
         let closed = Arc::new(AtomicBool::new(false));
         let sql = Sql::new(&settings.prefix);
         let (ready, opened) = oneshot::channel();
-        let (seen, ends) = (foreign.clone(), closed.clone());
+        let commits = Arc::new(AtomicU64::new(0));
+        let (seen, ends, counted) = (foreign.clone(), closed.clone(), commits.clone());
         let thread = std::thread::Builder::new().name("outpost-write".to_owned());
         let spawned = thread.spawn(move || match open::writer(&settings) {
             Ok(conn) => {
                 let mark = FileMark::of(&settings.path);
                 let sql = Sql::new(&settings.prefix);
                 let cache = Cache::default();
-                let mut thread =
-                    Thread { conn, sql, cache, settings, mark, version: None, foreign: seen, closed: ends };
+                let mut thread = Thread {
+                    conn,
+                    sql,
+                    cache,
+                    settings,
+                    mark,
+                    version: None,
+                    foreign: seen,
+                    closed: ends,
+                    commits: counted,
+                };
                 // From now on whatever others commit counts.
                 thread.look();
                 let _ = ready.send(Ok(()));
@@ -137,7 +148,11 @@ impl Writer {
         });
         spawned.map_err(|error| StoreError::new(StoreErrorKind::Unavailable, format!("sqlite: open: {error}")))?;
         opened.await.map_err(|_| StoreError::new(StoreErrorKind::Internal, "sqlite: open: it panicked"))??;
-        Ok((Self { jobs, foreign, closed, looking: AtomicBool::new(false) }, sql))
+        Ok((Self { jobs, foreign, closed, looking: AtomicBool::new(false), commits }, sql))
+    }
+
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     /// Has a job done. Once it is queued it happens, whether the caller waits or not.
@@ -223,6 +238,7 @@ struct Thread {
     version: Option<i64>,
     foreign: Arc<watch::Sender<u64>>,
     closed: Arc<AtomicBool>,
+    commits: Arc<AtomicU64>,
 }
 
 impl Thread {
@@ -297,7 +313,10 @@ impl Thread {
         };
         let committed = self.conn.prepare_cached("COMMIT").and_then(|mut statement| statement.execute([]));
         match committed {
-            Ok(_) => Ok(answers),
+            Ok(_) => {
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                Ok(answers)
+            }
             Err(error) => {
                 let open = !self.conn.is_autocommit();
                 self.roll_back();
