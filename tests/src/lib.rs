@@ -1,5 +1,8 @@
 //! What the whole-system tests share: an engine in virtual time over a scripted transport.
 
+pub mod receiver;
+pub mod worker;
+
 use std::sync::Arc;
 use std::time::Duration;
 
