@@ -390,3 +390,34 @@ fn start() -> tokio::time::Instant {
 fn closures_are_observers(observer: impl Fn(&Signal) + Send + Sync + 'static) -> impl Observer {
     observer
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_cannot_tell_a_blocked_address_from_a_name_that_does_not_resolve() {
+    use outpost_core::{Actor, Capabilities};
+    let (outpost, _) = virtual_outpost(MemoryStore::new(), |target, _| {
+        let class = if target.display().contains("inside") { ErrorClass::Blocked } else { ErrorClass::Dns };
+        let mut reply = ScriptedReply::error(class);
+        if let Err(failure) = &mut reply.result {
+            failure.error.message = "this address cannot be used".to_owned();
+        }
+        reply
+    });
+    tenant_with(&outpost, "acme", &[("one", "https://inside.test/"), ("two", "https://nowhere.test/")]).await;
+    outpost.publish("acme", event("e1")).await.unwrap();
+    for id in ["one", "two"] {
+        wait_for(&outpost, "acme", id, "e1", |delivery| delivery.attempts == 1).await;
+    }
+    let tenant = outpost.tenants().get("acme").await.unwrap();
+    let actor = Actor::Tenant { tenant: tenant.id, incarnation: tenant.incarnation, capabilities: Capabilities::ALL };
+    let seen = outpost.acting_as(actor);
+    let mut shown = Vec::new();
+    for id in ["one", "two"] {
+        let delivery = seen.deliveries().get("acme", id, "e1").await.unwrap();
+        let attempt = seen.deliveries().attempts_of("acme", id, "e1").await.unwrap().remove(0);
+        let error = attempt.error.unwrap();
+        shown.push((delivery.last_outcome, attempt.outcome, error.class, error.message, error.detail));
+    }
+    assert_eq!(shown[0], shown[1]);
+    let operator = outpost.deliveries().attempts_of("acme", "one", "e1").await.unwrap().remove(0);
+    assert_eq!(operator.outcome.code, "blocked");
+}

@@ -6,7 +6,7 @@ use super::events::Names;
 use super::listing::{self, Scope, not_found};
 use super::{Outpost, of_store};
 use crate::domain::actor::Capability;
-use crate::domain::attempt::Attempt;
+use crate::domain::attempt::{Attempt, ErrorClass, Outcome};
 use crate::domain::delivery::{Delivery, DeliveryKey, DeliveryState, Trigger};
 use crate::engine::record::RequestRefusal;
 use crate::ports::store::{Fetch, Filter, Key, List, Refusal, Row, Write};
@@ -84,7 +84,10 @@ impl Deliveries<'_> {
         const OPERATION: &str = "get delivery";
         let key = self.key(OPERATION, tenant, destination, event, Capability::Read).await?;
         match self.0.shared().fetch_one(Key::Delivery(key)).await.map_err(|error| of_store(OPERATION, error))? {
-            Some(Row::Delivery(delivery)) => Ok(*delivery),
+            Some(Row::Delivery(mut delivery)) => {
+                self.blur(delivery.last_outcome.as_mut());
+                Ok(*delivery)
+            }
             _ => Err(not_found(OPERATION, "delivery")),
         }
     }
@@ -112,7 +115,11 @@ impl Deliveries<'_> {
         let which = (filter.destinations.as_slice(), filter.destination_lives.as_slice());
         let found = self.rows(OPERATION, List::Deliveries, scope.into(), which, wanted, page).await?;
         let found = listing::pick(found, |row| if let Row::Delivery(found) = row { Some(*found) } else { None });
-        self.named(OPERATION, found, |delivery| delivery.key.destination).await
+        let mut page = self.named(OPERATION, found, |delivery| delivery.key.destination).await?;
+        for delivery in &mut page.items {
+            self.blur(delivery.value.last_outcome.as_mut());
+        }
+        Ok(page)
     }
 
     /// Attempts by the time they ended, newest first unless the page says otherwise.
@@ -269,14 +276,24 @@ impl Deliveries<'_> {
         Ok(Page { items, next: page.next, prev: page.prev })
     }
 
-    /// What only the operator is told stays with the operator. For a tenant an address that may not be
-    /// reached and a name that does not resolve look alike.
+    /// What only the operator is told stays with the operator.
     fn hide_detail(&self, attempt: &mut Attempt) {
-        if self.0.actor.is_operator() {
-            return;
-        }
-        if let Some(error) = &mut attempt.error {
+        self.blur(Some(&mut attempt.outcome));
+        if let Some(error) = attempt.error.as_mut().filter(|_| !self.0.actor.is_operator()) {
             error.detail.clear();
+            if error.class == ErrorClass::Blocked {
+                error.class = ErrorClass::Dns;
+            }
+        }
+    }
+
+    /// For a tenant an address that may not be reached and a name that does not resolve look alike:
+    /// telling them apart would let it map the operator's network.
+    fn blur(&self, outcome: Option<&mut Outcome>) {
+        if let Some(outcome) = outcome.filter(|_| !self.0.actor.is_operator())
+            && outcome.code == ErrorClass::Blocked.as_str()
+        {
+            ErrorClass::Dns.as_str().clone_into(&mut outcome.code);
         }
     }
 }

@@ -22,6 +22,10 @@ use crate::values::id::AttemptId;
 /// The transport keeps the deadline; this much later the engine stops waiting for one that does not.
 const TRANSPORT_GRACE: Duration = Duration::from_secs(2);
 
+/// How long a delivery whose destination cannot be read is kept before it is given back: as after this many
+/// tries, about a second.
+const READ_TRIES: u32 = 4;
+
 /// Starts a task for everything that may be sent now.
 pub(crate) fn pump(shared: &Arc<Shared>) {
     while let Some(work) = next(shared) {
@@ -76,7 +80,9 @@ async fn send(shared: &Arc<Shared>, work: Work) {
         Ok(Some(place)) => place,
         Ok(None) => return retire(shared, work, DeliveryState::Cancelled(crate::CancelReason::DestinationDeleted)),
         Err(error) => {
-            tracing::warn!(error = %error.context, "a destination could not be read");
+            // Giving it back at once would only have it claimed again at once.
+            let mut tries = READ_TRIES;
+            shared.back_off("send", &error.context, &mut tries).await;
             return shared.end(Ended::released(work));
         }
     };

@@ -173,7 +173,7 @@ async fn set_up(outpost: &Outpost, receiver: &Receiver) -> Anything<()> {
 
 async fn publish(outpost: &Outpost, number: u64) -> Anything<()> {
     let pick = usize::try_from(number % 4)?;
-    let tenant = if number % 2 == 0 { "acme" } else { "globex" };
+    let tenant = if number.is_multiple_of(2) { "acme" } else { "globex" };
     let topic = TOPICS.get(pick).copied().unwrap_or("order.created");
     let data = serde_json::json!({"number": number, "amount": number * 7 % 1000, "currency": "EUR"});
     outpost.publish(tenant, NewEvent::json(topic, &data)?.metadata("source", "quickstart")).await?;
