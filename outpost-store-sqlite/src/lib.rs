@@ -14,6 +14,7 @@ mod settle;
 mod sql;
 mod sweep;
 mod tx;
+mod walk;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -40,6 +40,12 @@ macro_rules! statements {
             pub(crate) fn new(prefix: &str) -> Self {
                 Self { prefix: prefix.to_owned(), $($name: expand($text, prefix),)* }
             }
+
+            /// Every statement with its name.
+            #[cfg(test)]
+            fn all(&self) -> Vec<(&'static str, &str)> {
+                vec![$((stringify!($name), self.$name.as_str()),)*]
+            }
         }
     };
 }
@@ -135,6 +141,8 @@ statements! {
         WHERE destination = ?1 AND requested IS NOT NULL AND due IS NOT NULL AND epoch > ?2 AND epoch < ?3";
 
     attempt = "SELECT @attempt FROM $attempts a JOIN $deliveries d ON d.seq = a.delivery WHERE a.seq = ?1";
+    attempt_traits = "SELECT a.destination, d.event, a.tenant, coalesce(a.topic, d.topic), a.success
+        FROM $attempts a JOIN $deliveries d ON d.seq = a.delivery WHERE a.seq = ?1";
     attempt_by_id = "SELECT @attempt FROM $attempts a INDEXED BY $attempts_id JOIN $deliveries d ON d.seq = a.delivery
         WHERE a.id = ?1 ORDER BY a.seq DESC LIMIT 1";
     attempts_of = "SELECT @attempt FROM $attempts a INDEXED BY $attempts_delivery
@@ -151,4 +159,49 @@ statements! {
     record_delete = "DELETE FROM $records WHERE kind = ?1 AND name = ?2";
     records_expired = "SELECT kind, name FROM $records INDEXED BY $records_expiry
         WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use outpost_core::Direction;
+    use rusqlite::Connection;
+
+    use super::Sql;
+    use crate::{scan, schema};
+
+    fn plan(conn: &Connection, text: &str) -> String {
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+        let nothing = vec![None::<i64>; statement.parameter_count()];
+        let steps = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>(3)).unwrap();
+        steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ")
+    }
+
+    #[test]
+    fn every_statement_seeks_and_none_sorts() {
+        let conn = Connection::open_in_memory().unwrap();
+        let sql = Sql::new("test_");
+        schema::migrate(&conn, "test_", |conn| Ok(conn.execute_batch("BEGIN IMMEDIATE")?)).unwrap();
+        let mut texts: Vec<(String, String)> =
+            sql.all().into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+        for index in scan::INDEXES {
+            for direction in [Direction::Ascending, Direction::Descending] {
+                texts.push((format!("{} {direction:?}", index.name), index.sql("test_", direction)));
+            }
+        }
+        let mut wrong = Vec::new();
+        for (name, text) in texts {
+            let plan = plan(&conn, &text);
+            // A page is bounded on both sides by the index itself.
+            if text.contains("LIMIT ?7") && !(plan.contains(">(?,?") && plan.contains("<(?,?")) {
+                wrong.push(format!("{name} is not bounded: {plan}"));
+            }
+            // The lane that is ready first is the first entry of an index of the ready ones.
+            let walks = plan.contains("SCAN") && name != "lanes_first";
+            if walks || plan.contains("TEMP B-TREE") {
+                wrong.push(format!("{name}: {plan}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
 }
