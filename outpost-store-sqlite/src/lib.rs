@@ -214,7 +214,7 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) -> StoreResult<()> {
-        self.readers.close();
+        self.readers.close().await;
         self.writer.close().await
     }
 }

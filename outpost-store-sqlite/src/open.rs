@@ -19,6 +19,9 @@ const CHECKPOINT_PAGES: i64 = 4000;
 const WRITER_CACHE_KIB: i64 = -65_536;
 /// Statements that stay prepared; more than there are.
 const STATEMENTS: usize = 256;
+/// How long to wait before trying again while somebody else holds the file, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_micros(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// How the store is set up.
 #[derive(Clone, Debug)]
@@ -69,10 +72,12 @@ pub(crate) fn patiently<T>(
     mut attempt: impl FnMut() -> Result<T, rusqlite::Error>,
 ) -> Result<T, rusqlite::Error> {
     let start = Instant::now();
+    let mut pause = FIRST_PAUSE;
     loop {
         match attempt() {
             Err(error) if is_busy(&error) && start.elapsed() < patience => {
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             other => return other,
         }
@@ -86,6 +91,33 @@ fn pragma(conn: &Connection, name: &str) -> Result<String, rusqlite::Error> {
 /// Opens the connection that writes and brings the file's format up to date.
 pub(crate) fn writer(settings: &Settings) -> Fallible<Connection> {
     settings.check()?;
+    prepare(settings).map_err(|fault| explain(&settings.path, fault))
+}
+
+/// SQLite calls a file in a folder that may not be written to one that it cannot open.
+fn explain(path: &Path, fault: Fault) -> Fault {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let locked = std::fs::metadata(folder).is_ok_and(|found| found.permissions().readonly());
+    if fault.kind == StoreErrorKind::Unavailable && locked {
+        return Fault::new(StoreErrorKind::ReadOnly, format!("the folder may not be written to: {}", fault.message));
+    }
+    fault
+}
+
+/// Puts the file into WAL mode. It needs the file for itself for a moment, which SQLite does not wait for.
+fn switch_to_wal(conn: &Connection, patience: Duration) -> Fallible<()> {
+    let mode = patiently(patience, || pragma(conn, "journal_mode = WAL"))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    // Some file systems have no shared memory.
+    Err(Fault::new(
+        StoreErrorKind::Incompatible,
+        format!("the file stays in journal mode {mode}, WAL does not work here"),
+    ))
+}
+
+fn prepare(settings: &Settings) -> Fallible<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(&settings.path, flags)?;
     conn.busy_timeout(settings.busy_timeout)?;
@@ -97,7 +129,7 @@ pub(crate) fn writer(settings: &Settings) -> Fallible<Connection> {
     if schema::is_empty(&conn)? {
         // Both must come before the first table.
         patiently(patience, || conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL"))?;
-        patiently(patience, || conn.execute_batch("PRAGMA journal_mode = WAL"))?;
+        switch_to_wal(&conn, patience)?;
     } else if patiently(patience, || pragma(&conn, "journal_mode"))? != "wal" {
         let foreign = schema::has_foreign(&conn, &settings.prefix)?;
         match settings.foreign_journal {
@@ -108,7 +140,7 @@ pub(crate) fn writer(settings: &Settings) -> Fallible<Connection> {
                 ));
             }
             ForeignJournal::Keep if foreign => {}
-            _ => patiently(patience, || conn.execute_batch("PRAGMA journal_mode = WAL"))?,
+            _ => switch_to_wal(&conn, patience)?,
         }
     }
     let synchronous = match settings.synchronous {

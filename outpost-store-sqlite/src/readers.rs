@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use outpost_core::store::{Fetch, Row, Scan, ScanPage, StoreResult};
 use outpost_core::{StoreError, StoreErrorKind};
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Fallible;
 use crate::open::{self, Settings};
@@ -25,20 +25,25 @@ pub(crate) enum Read {
 pub(crate) struct Readers {
     queue: Mutex<Option<Sender<Read>>>,
     closed: AtomicBool,
+    /// Each thread holds a sender until its connection is closed.
+    ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
 
 impl Readers {
     pub(crate) async fn start(settings: &Settings, sql: Arc<Sql>) -> StoreResult<Self> {
         let (queue, requests) = channel();
         let requests = Arc::new(Mutex::new(requests));
+        let (alive, ended) = mpsc::channel(1);
         for number in 0..settings.readers {
             let (ready, opened) = oneshot::channel();
-            let (settings, sql, requests) = (settings.clone(), sql.clone(), requests.clone());
+            let (settings, sql, requests, alive) = (settings.clone(), sql.clone(), requests.clone(), alive.clone());
             let spawned = std::thread::Builder::new().name(format!("outpost-read-{number}")).spawn(move || {
                 match open::reader(&settings) {
                     Ok(conn) => {
                         let _ = ready.send(Ok(()));
                         run(&conn, &sql, &requests);
+                        drop(conn);
+                        drop(alive);
                     }
                     Err(fault) => {
                         let _ = ready.send(Err(fault.error("open")));
@@ -48,7 +53,11 @@ impl Readers {
             spawned.map_err(|error| StoreError::new(StoreErrorKind::Unavailable, format!("sqlite: open: {error}")))?;
             opened.await.map_err(|_| StoreError::new(StoreErrorKind::Internal, "sqlite: open: a reader ended"))??;
         }
-        Ok(Self { queue: Mutex::new(Some(queue)), closed: AtomicBool::new(false) })
+        Ok(Self {
+            queue: Mutex::new(Some(queue)),
+            closed: AtomicBool::new(false),
+            ended: tokio::sync::Mutex::new(ended),
+        })
     }
 
     pub(crate) async fn call<T>(&self, operation: &str, job: impl FnOnce(Reply<T>) -> Read) -> StoreResult<T> {
@@ -65,10 +74,11 @@ impl Readers {
             .map_err(|_| StoreError::new(StoreErrorKind::Internal, format!("sqlite: {operation}: it panicked")))?
     }
 
-    /// Lets the threads end.
-    pub(crate) fn close(&self) {
+    /// Has the threads finish what is waiting and end.
+    pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
         *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let _ = self.ended.lock().await.recv().await;
     }
 }
 
@@ -78,6 +88,9 @@ fn run(conn: &Connection, sql: &Sql, requests: &Mutex<Receiver<Read>>) {
         let Ok(request) = next else { return };
         // A panic answers the one caller, by dropping its reply, and the thread goes on.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match request {
+            // Nobody waits for it any more, so it is not worth the reading.
+            Read::Fetch(_, reply) if reply.is_closed() => {}
+            Read::Scan(_, reply) if reply.is_closed() => {}
             Read::Fetch(request, reply) => {
                 let rows = snapshot(conn, || fetch::fetch(conn, sql, &request));
                 let _ = reply.send(rows.map_err(|fault| fault.error("fetch")));

@@ -187,10 +187,10 @@ impl Walk {
     }
 
     fn advance(&mut self, conn: &Connection, at: usize) -> Fallible<()> {
-        if let Some(source) = self.sources.get_mut(at) {
-            if let Some((place, key)) = source.pop(conn)? {
-                self.heads.insert((place, at, key));
-            }
+        if let Some(source) = self.sources.get_mut(at)
+            && let Some((place, key)) = source.pop(conn)?
+        {
+            self.heads.insert((place, at, key));
         }
         Ok(())
     }

@@ -28,6 +28,11 @@ const LOOK_SELDOM: Duration = Duration::from_secs(1);
 const LOOK_OFTEN: Duration = Duration::from_millis(250);
 /// How long after the last foreign change it is looked for often.
 const OFTEN_FOR: Duration = Duration::from_secs(60);
+/// While another process commits, the time it is left to get in before each of our transactions.
+const COURTESY: Duration = Duration::from_micros(500);
+const COURTESY_FOR: Duration = Duration::from_secs(1);
+/// How long the log's last copying waits for those who read it; what is left the next opening copies.
+const CLOSING: Duration = Duration::from_millis(500);
 
 type Reply<T> = oneshot::Sender<StoreResult<T>>;
 
@@ -133,6 +138,7 @@ impl Writer {
                     settings,
                     mark,
                     version: None,
+                    foreign_at: None,
                     foreign: seen,
                     closed: ends,
                     commits: counted,
@@ -162,7 +168,13 @@ impl Writer {
         }
         let (reply, answer) = oneshot::channel();
         self.jobs.send(job(reply)).await.map_err(|_| crate::closed(operation))?;
-        answer.await.map_err(|_| crate::closed(operation))?
+        answer.await.map_err(|_| {
+            if self.closed.load(Ordering::Acquire) {
+                // Closing answers what it begins; this came too late and was not begun.
+                return crate::closed(operation);
+            }
+            Fault::new(StoreErrorKind::Unknown, "the writer ended without an answer").error(operation)
+        })?
     }
 
     pub(crate) async fn changed(&self, since: u64) -> StoreResult<u64> {
@@ -236,6 +248,8 @@ struct Thread {
     mark: FileMark,
     /// The file's version as our own connection counts it: it moves with others' commits only.
     version: Option<i64>,
+    /// When another connection was last seen to have committed.
+    foreign_at: Option<Instant>,
     foreign: Arc<watch::Sender<u64>>,
     closed: Arc<AtomicBool>,
     commits: Arc<AtomicU64>,
@@ -281,34 +295,31 @@ impl Thread {
         let together = jobs.len() > 1;
         match self.commit(&jobs) {
             Ok(answers) => jobs.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer)),
-            Err(Failed::Written(fault)) => jobs.into_iter().for_each(|job| job.fail(&fault)),
-            Err(Failed::NotWritten(_)) if together => {
+            Err(Failed::Job(_)) if together => {
                 for job in jobs {
                     match self.commit(std::slice::from_ref(&job)) {
                         Ok(mut answers) => match answers.pop() {
                             Some(answer) => job.answer(answer),
                             None => job.fail(&Fault::new(StoreErrorKind::Internal, "there is no answer")),
                         },
-                        Err(Failed::Written(fault) | Failed::NotWritten(fault)) => job.fail(&fault),
+                        Err(Failed::All(fault) | Failed::Job(fault)) => job.fail(&fault),
                     }
                 }
             }
-            Err(Failed::NotWritten(fault)) => jobs.into_iter().for_each(|job| job.fail(&fault)),
+            Err(Failed::All(fault) | Failed::Job(fault)) => jobs.into_iter().for_each(|job| job.fail(&fault)),
         }
     }
 
     fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Answer>, Failed> {
         self.cache.trim();
-        self.mark.check(&self.settings.path).map_err(Failed::NotWritten)?;
-        patiently(self.settings.busy_timeout, || self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]))
-            .map_err(|error| Failed::NotWritten(error.into()))?;
+        self.begin().map_err(Failed::All)?;
         let ran = std::panic::catch_unwind(AssertUnwindSafe(|| self.run_all(jobs)));
         let ran = ran.unwrap_or_else(|_| Err(Fault::new(StoreErrorKind::Internal, "an operation panicked")));
         let answers = match ran {
             Ok(answers) => answers,
             Err(fault) => {
                 self.roll_back();
-                return Err(Failed::NotWritten(fault));
+                return Err(Failed::Job(fault));
             }
         };
         let committed = self.conn.prepare_cached("COMMIT").and_then(|mut statement| statement.execute([]));
@@ -318,17 +329,32 @@ impl Thread {
                 Ok(answers)
             }
             Err(error) => {
-                let open = !self.conn.is_autocommit();
                 self.roll_back();
                 let mut fault = Fault::from(error);
-                if open && matches!(fault.kind, StoreErrorKind::Busy | StoreErrorKind::Full) {
-                    // Still open after the failure: nothing of it was written.
-                    return Err(Failed::NotWritten(fault));
+                // Without the lock or the room for it the commit's last page, which makes it one, is not in the
+                // file. After anything else, such as a sync that failed, it may be.
+                if !matches!(fault.kind, StoreErrorKind::Busy | StoreErrorKind::Full) {
+                    fault.kind = StoreErrorKind::Unknown;
                 }
-                fault.kind = StoreErrorKind::Unknown;
-                Err(Failed::Written(fault))
+                Err(Failed::All(fault))
             }
         }
+    }
+
+    /// Begins a transaction, waiting for the others'.
+    fn begin(&mut self) -> Fallible<()> {
+        self.mark.check(&self.settings.path)?;
+        // Another process that writes all the time needs a gap between our commits.
+        if self.foreign_at.is_some_and(|at| at.elapsed() < COURTESY_FOR) {
+            std::thread::sleep(COURTESY);
+        }
+        let patience = self.settings.busy_timeout;
+        // SQLite's own waiting backs off to a tenth of a second; beside a busy writer it would rarely meet a gap.
+        self.conn.busy_timeout(Duration::ZERO)?;
+        let begun = patiently(patience, || self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]));
+        self.conn.busy_timeout(patience)?;
+        begun?;
+        Ok(())
     }
 
     fn run_all(&mut self, jobs: &[Job]) -> Fallible<Vec<Answer>> {
@@ -355,6 +381,7 @@ impl Thread {
             && before != version
         {
             self.cache.clear();
+            self.foreign_at = Some(Instant::now());
             self.foreign.send_modify(|seen| *seen += 1);
         }
         Ok(())
@@ -367,7 +394,8 @@ impl Thread {
     }
 
     fn checkpoint(&self) {
-        if let Err(error) = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        let waited = self.conn.busy_timeout(CLOSING);
+        if let Err(error) = waited.and_then(|()| self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")) {
             // Somebody else may be reading; the log is read at the next start.
             tracing::debug!(%error, "the log stays beside the file");
         }
@@ -390,10 +418,10 @@ impl Thread {
     }
 }
 
-/// A commit that failed.
+/// A transaction that failed.
 enum Failed {
-    /// For certain nothing of it was written.
-    NotWritten(Fault),
-    /// It may have been written.
-    Written(Fault),
+    /// For all of its jobs alike: it could not begin, or not commit.
+    All(Fault),
+    /// In one of its jobs; it was rolled back, and the others may do without that one.
+    Job(Fault),
 }
