@@ -1,6 +1,7 @@
 //! What the tests of this crate share: small requests with sensible contents.
 
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::expect_used, reason = "a test reports by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +119,7 @@ pub async fn claim(store: &dyn Store, token: i64, limit: u32) -> Claimed {
         lanes: Vec::new(),
         discover: limit,
         saturated: Vec::new(),
-        rest: Duration::from_secs(1),
+        rest: Duration::ZERO,
     };
     store.claim(claim).await.expect("claims")
 }
