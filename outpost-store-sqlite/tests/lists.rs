@@ -1,6 +1,7 @@
 //! Lists that are longer than what is gathered or merged at once: nothing may be left out.
 
 #![allow(missing_docs)]
+#![allow(clippy::expect_used, reason = "a test reports by panicking")]
 
 mod support;
 
