@@ -166,6 +166,43 @@ async fn a_commit_whose_end_is_unknown_is_made_sure_of() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_is_not_forgotten_when_the_end_of_its_commit_was_unknown() {
+    let store = FaultStore::new(MemoryStore::new());
+    let faults = store.faults();
+    let transport = ScriptedTransport::new(|_, message| match message.attempt {
+        1 => ScriptedReply::status(500),
+        _ => ScriptedReply::ok(),
+    });
+    let outpost = virtual_builder(store, transport).start().unwrap();
+    tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
+    faults.inject(Operation::Settle, Fault::After, Times::Next(1));
+    outpost.publish("acme", event("e1")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(outpost.deliveries().get("acme", "main", "e1").await.unwrap().state, DeliveryState::Delivered);
+    // An event that was stored although its publisher was told that this is not known is delivered as well.
+    faults.inject(Operation::Ingest, Fault::After, Times::Next(100));
+    assert_eq!(outpost.publish("acme", event("e2")).await.unwrap_err().kind(), ErrorKind::Unknown);
+    faults.clear(Operation::Ingest);
+    assert_eq!(finished(&outpost, "acme", "main", "e2").await.state, DeliveryState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_stops_nothing() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let outpost = virtual_builder(MemoryStore::new(), ScriptedTransport::always(ScriptedReply::ok()))
+        .observer(|_: &Signal| panic!("a fault of the host"))
+        .start()
+        .unwrap();
+    tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
+    for id in ["e1", "e2"] {
+        outpost.publish("acme", event(id)).await.unwrap();
+        assert_eq!(finished(&outpost, "acme", "main", id).await.state, DeliveryState::Delivered);
+    }
+    std::panic::set_hook(hook);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outcome_that_cannot_be_stored_is_not_sent_for_ever() {
     let (outpost, faults, _) = faulty(ScriptedReply::ok());
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
