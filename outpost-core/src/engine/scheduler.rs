@@ -228,6 +228,14 @@ impl Scheduler {
         self.lane_mut(destination, tenant).backlog = true;
     }
 
+    /// Says that a claim that named a lane did not find it: it is disabled or gone.
+    pub fn not_visited(&mut self, destination: Incarnation) {
+        if let Some(lane) = self.lanes.get_mut(&destination) {
+            lane.backlog = false;
+            self.forget_if_idle(destination);
+        }
+    }
+
     /// Takes over what a claim found out about a lane.
     pub fn visited(&mut self, record: &LaneRecord, more: bool) {
         if let Some(lane) = self.lanes.get_mut(&record.destination) {

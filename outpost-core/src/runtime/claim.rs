@@ -61,6 +61,7 @@ async fn claim_once(shared: &Arc<Shared>) -> StoreResult<bool> {
     // What becomes due while the claim runs must not be lost: it lowers this again.
     shared.next_due.store(i64::MAX, Ordering::Release);
     let lease = shared.new_lease(now);
+    let named: Vec<_> = plan.lanes.iter().map(|(lane, _)| *lane).collect();
     let request = Claim {
         now,
         lease,
@@ -88,6 +89,9 @@ async fn claim_once(shared: &Arc<Shared>) -> StoreResult<bool> {
         for delivery in claimed.deliveries {
             let work = Work { delivery, token: lease.token, until: lease.until };
             given_back.extend(scheduler.offer(work, now));
+        }
+        for lane in named.into_iter().filter(|lane| claimed.lanes.iter().all(|found| found.lane.destination != *lane)) {
+            scheduler.not_visited(lane);
         }
         for lane in &claimed.lanes {
             scheduler.visited(&lane.lane, lane.more);

@@ -150,8 +150,10 @@ impl Shared {
             .ok_or_else(|| format!("there is no transport for destinations of type {}", record.kind))?;
         let opened =
             self.open(record).map_err(|error| format!("the destination's settings cannot be read: {error}"))?;
-        let target = transport
-            .prepare(&opened.config, &opened.credentials, &opened.delivery_metadata)
+        // Sending goes through here, where a panic would end the task with the delivery in its hands.
+        let prepare = || transport.prepare(&opened.config, &opened.credentials, &opened.delivery_metadata);
+        let target = std::panic::catch_unwind(std::panic::AssertUnwindSafe(prepare))
+            .map_err(|_| "the transport panicked while it read the settings".to_owned())?
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
         Ok((transport.clone(), target))
     }

@@ -69,6 +69,10 @@ async fn store_batch(shared: &Arc<Shared>, mut batch: Vec<Submission>) {
     match outcomes {
         Ok(outcomes) => hand_over(shared, batch, outcomes, lease, now, uncertain),
         Err(error) => {
+            if error.kind == StoreErrorKind::Unknown {
+                // Deliveries may be stored that are leased to us and that we know nothing of.
+                shared.due_at(lease.until);
+            }
             let mut scheduler = shared.scheduler();
             for submission in &batch {
                 unreserve(&mut scheduler, submission);

@@ -17,6 +17,7 @@ pub mod settle;
 pub mod upkeep;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -187,7 +188,11 @@ impl Shared {
 
     pub(crate) fn tell(&self, signal: impl FnOnce() -> Signal) {
         if let Some(observer) = &self.observer {
-            observer.observe(&signal());
+            let signal = signal();
+            // The host's code runs on our tasks; a fault in it must not end them.
+            if std::panic::catch_unwind(AssertUnwindSafe(|| observer.observe(&signal))).is_err() {
+                tracing::error!("the observer panicked");
+            }
         }
     }
 

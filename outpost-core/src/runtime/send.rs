@@ -70,8 +70,11 @@ async fn send(shared: &Arc<Shared>, work: Work) {
     let timeout = shared.settings.timeout;
     let left = work.until.since(shared.now());
     if left < timeout + LEASE_MARGIN {
-        // It waited too long for the attempt to fit into its lease. A lapsed one is due again already.
-        if !left.is_zero() {
+        // It waited too long for the attempt to fit into its lease. A lapsed one is due again already, which
+        // nobody else may have noticed.
+        if left.is_zero() {
+            shared.look_for_work();
+        } else {
             shared.end(Ended::released(work));
         }
         return;

@@ -143,7 +143,10 @@ async fn commit(shared: &Shared, items: Vec<SettleItem>, refused_tries: u32) -> 
 fn note_all(shared: &Arc<Shared>, batch: &[Ended], outcomes: Vec<SettleOutcome>) {
     for (ended, outcome) in batch.iter().zip(outcomes) {
         let SettleOutcome::Done { state, due } = outcome else {
-            tracing::debug!(event = %ended.item.key.event, ?outcome, "an outcome came too late");
+            // The lease had lapsed, or a commit was repeated that had happened after all. Either way only the
+            // store knows when the delivery is due next.
+            tracing::debug!(event = %ended.item.key.event, ?outcome, "an outcome is in the store already or came too late");
+            shared.look_for_work();
             continue;
         };
         let destination = ended.item.key.destination;
