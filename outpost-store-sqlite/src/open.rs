@@ -36,6 +36,9 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(path: PathBuf) -> Self {
+        // SQLite takes some relative names for addresses, and a relative one leads elsewhere when the process
+        // changes its folder.
+        let path = if is_file(&path) { std::path::absolute(&path).unwrap_or(path) } else { path };
         Self {
             path,
             synchronous: Synchronous::Full,
@@ -56,7 +59,7 @@ impl Settings {
         if !fine {
             return incompatible("the table prefix must be a letter and up to 31 letters, digits and '_'");
         }
-        if self.path.as_os_str().is_empty() || self.path == Path::new(":memory:") {
+        if !is_file(&self.path) {
             return incompatible("the store needs a file; for one in memory use MemoryStore");
         }
         if rusqlite::version_number() < OLDEST_SQLITE {
@@ -64,6 +67,10 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+fn is_file(path: &Path) -> bool {
+    !path.as_os_str().is_empty() && path != Path::new(":memory:")
 }
 
 /// Tries again while somebody else holds the file, for statements that SQLite does not wait for itself.
