@@ -122,7 +122,8 @@ pub(crate) fn has_foreign(conn: &Connection, prefix: &str) -> Fallible<bool> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let name: String = row.get(0)?;
-        if !name.strip_prefix(prefix).is_some_and(|rest| TABLES.contains(&rest)) {
+        // The case of names does not matter to SQLite.
+        if !TABLES.iter().any(|table| name.eq_ignore_ascii_case(&format!("{prefix}{table}"))) {
             return Ok(true);
         }
     }
@@ -137,10 +138,11 @@ pub(crate) fn is_empty(conn: &Connection) -> Fallible<bool> {
 /// The format the file is in; 0 when it has none of our tables.
 fn format(conn: &Connection, prefix: &str) -> Fallible<i64> {
     let meta = format!("{prefix}meta");
-    let present: i64 =
-        conn.query_row("SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = ?1", [&meta], |row| {
-            row.get(0)
-        })?;
+    let present: i64 = conn.query_row(
+        "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE",
+        [&meta],
+        |row| row.get(0),
+    )?;
     if present == 0 {
         return Ok(0);
     }
