@@ -22,6 +22,15 @@ use crate::values::page::{Page, PageRequest};
 /// How long a write waits for the network to tell whether a destination may be sent to.
 const VET_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A change to a destination that is there.
+#[derive(Clone, Copy)]
+enum Change<'a> {
+    Patch(&'a DestinationPatch),
+    Rotate(Option<Duration>),
+    Enable,
+    Disable(&'a str, DisabledBy),
+}
+
 /// The destinations of an [`Outpost`].
 #[derive(Clone, Copy)]
 pub struct Destinations<'a>(pub(super) &'a Outpost);
@@ -204,62 +213,7 @@ impl Destinations<'_> {
     pub async fn update(&self, tenant: &str, id: &str, patch: DestinationPatch) -> Result<Destination> {
         const OPERATION: &str = "update destination";
         let tenant = self.0.admit(OPERATION, tenant, Capability::Write).await?;
-        self.change(OPERATION, &tenant, id, patch.if_revision, async |this, record| {
-            let shared = this.0.shared();
-            let mut problems = Vec::new();
-            if patch.kind.as_ref().is_some_and(|kind| *kind != record.kind) {
-                problems.push(Problem::new("type", "cannot be updated"));
-            }
-            if let Some(name) = &patch.name {
-                check_name(name.as_deref(), &mut problems);
-                record.name.clone_from(name);
-            }
-            if let Some(topics) = &patch.topics {
-                record.topics = topics.clone();
-            }
-            let before = this.open(OPERATION, record)?;
-            let maps = Opened {
-                config: patch.config.apply(&before.config, None),
-                credentials: patch.credentials.apply(&before.credentials, Some(MASK)),
-                delivery_metadata: patch.delivery_metadata.apply(&before.delivery_metadata, None),
-            };
-            record.metadata = patch.metadata.apply(&record.metadata, None);
-            check_map("metadata", &record.metadata, &mut problems);
-            check_header_map("delivery_metadata", &maps.delivery_metadata, &mut problems);
-            if maps.credentials != before.credentials {
-                this.need_secrets(OPERATION)?;
-            }
-            let touched = !matches!(
-                (&patch.config, &patch.credentials, &patch.delivery_metadata),
-                (MapPatch::Keep, MapPatch::Keep, MapPatch::Keep)
-            );
-            let mut maps = maps;
-            let mut target = None;
-            if touched {
-                let transport = shared.transports.get(&record.kind).cloned();
-                let Some(transport) = transport else {
-                    problems.push(Problem::new("type", format!("{:?} is not a type of destination here", record.kind)));
-                    return Err(Error::invalid(OPERATION, problems));
-                };
-                if maps.credentials.is_empty() {
-                    transport.provision(&mut maps.credentials, &*shared.entropy);
-                }
-                target = super::take_all(prepare(&*transport, &maps), &mut problems).map(|target| (transport, target));
-            }
-            if !problems.is_empty() {
-                return Err(Error::invalid(OPERATION, problems));
-            }
-            if let Some((transport, target)) = target {
-                if origin(&record.target) != origin(target.display()) {
-                    this.need_secrets(OPERATION)?;
-                }
-                this.vet(OPERATION, &*transport, &target).await?;
-                record.target = target.display().to_owned();
-                this.seal(OPERATION, record, &maps)?;
-            }
-            Ok(true)
-        })
-        .await
+        self.change(OPERATION, &tenant, id, patch.if_revision, Change::Patch(&patch)).await
     }
 
     /// Makes a new signing secret. The old one stays valid for `overlap` (24 h by default), and requests are
@@ -271,21 +225,7 @@ impl Destinations<'_> {
     pub async fn rotate_secret(&self, tenant: &str, id: &str, overlap: Option<Duration>) -> Result<Destination> {
         const OPERATION: &str = "rotate secret";
         let tenant = self.0.admit(OPERATION, tenant, Capability::Secrets).await?;
-        self.change(OPERATION, &tenant, id, None, async |this, record| {
-            let shared = this.0.shared();
-            let mut maps = this.open(OPERATION, record)?;
-            let transport = shared.transports.get(&record.kind);
-            let transport = transport.ok_or_else(|| not_found(OPERATION, "transport"))?;
-            let overlap = overlap.unwrap_or(crate::domain::destination::DEFAULT_ROTATION_OVERLAP);
-            let rotation = Rotation { now: shared.now(), overlap };
-            maps.credentials = transport
-                .rotate(&maps.credentials, rotation, &*shared.entropy)
-                .map_err(|problems| Error::invalid(OPERATION, problems))?;
-            prepare(&**transport, &maps).map_err(|problems| Error::invalid(OPERATION, problems))?;
-            this.seal(OPERATION, record, &maps)?;
-            Ok(true)
-        })
-        .await
+        self.change(OPERATION, &tenant, id, None, Change::Rotate(overlap)).await
     }
 
     /// Enables a destination; new events go to it from now on. Does nothing when it is enabled.
@@ -296,20 +236,7 @@ impl Destinations<'_> {
     pub async fn enable(&self, tenant: &str, id: &str) -> Result<Destination> {
         const OPERATION: &str = "enable destination";
         let tenant = self.0.admit(OPERATION, tenant, Capability::Write).await?;
-        self.change(OPERATION, &tenant, id, None, async |this, record| {
-            let Some(disabled) = &record.disabled else { return Ok(false) };
-            if disabled.by == DisabledBy::OperatorLock && !this.0.actor.is_operator() {
-                return Err(Error::new(ErrorKind::Forbidden, OPERATION, "the operator has locked this destination"));
-            }
-            let maps = this.open(OPERATION, record)?;
-            if let Some(transport) = this.0.shared().transports.get(&record.kind) {
-                let target = prepare(&**transport, &maps).map_err(|problems| Error::invalid(OPERATION, problems))?;
-                this.vet(OPERATION, &**transport, &target).await?;
-            }
-            record.disabled = None;
-            Ok(true)
-        })
-        .await
+        self.change(OPERATION, &tenant, id, None, Change::Enable).await
     }
 
     /// Disables a destination: what waits for it and what is published meanwhile is skipped. Does nothing
@@ -345,22 +272,7 @@ impl Destinations<'_> {
             let problem = Problem::new("reason", "must have at most 1024 bytes and no control characters");
             return Err(Error::invalid(operation, vec![problem]));
         }
-        self.change(operation, &tenant, id, None, async |this, record| {
-            match &mut record.disabled {
-                // A lock strengthens what is there.
-                Some(disabled) if by == DisabledBy::OperatorLock && disabled.by != by => {
-                    disabled.by = by;
-                    reason.clone_into(&mut disabled.reason);
-                    Ok(true)
-                }
-                Some(_) => Ok(false),
-                None => {
-                    record.disable(Disabled { at: this.0.shared().now(), by, reason: reason.to_owned() });
-                    Ok(true)
-                }
-            }
-        })
-        .await
+        self.change(operation, &tenant, id, None, Change::Disable(reason, by)).await
     }
 
     /// Deletes a destination: pending deliveries are cancelled, its log stays readable. The id may be used
@@ -378,15 +290,15 @@ impl Destinations<'_> {
         outcome.map(drop).map_err(|refusal| refused(OPERATION, refusal))
     }
 
-    /// Reads, lets `change` decide, and writes under the revision that was read; again when somebody else's
-    /// write came in between, unless the caller named the revision. `change` answers whether to write.
+    /// Reads, makes the change, and writes under the revision that was read; again when somebody else's write
+    /// came in between, unless the caller named the revision.
     async fn change(
         &self,
         operation: &'static str,
         tenant: &Tenant,
         id: &str,
         if_revision: Option<i64>,
-        change: impl AsyncFn(&Self, &mut DestinationRecord) -> Result<bool>,
+        change: Change<'_>,
     ) -> Result<Destination> {
         for _ in 0..WRITE_TRIES {
             let mut record = self.record(operation, tenant, id).await?;
@@ -396,7 +308,7 @@ impl Destinations<'_> {
             }
             let seen_at = record.updated_at;
             record.updated_at = self.0.shared().now();
-            if !change(self, &mut record).await? {
+            if !self.make(operation, change, &mut record).await? {
                 record.updated_at = seen_at;
                 let maps = self.open(operation, &record)?;
                 return Ok(self.shown(record, maps));
@@ -415,6 +327,128 @@ impl Destinations<'_> {
             }
         }
         Err(Error::new(ErrorKind::NotStored, operation, "the destination is being changed by others; try again"))
+    }
+
+    /// Makes the change in `record` and answers whether that is to be written. (Closures in place of [`Change`]
+    /// would make futures that no host can spawn.)
+    async fn make(&self, operation: &'static str, change: Change<'_>, record: &mut DestinationRecord) -> Result<bool> {
+        match change {
+            Change::Patch(patch) => self.patch(operation, patch, record).await,
+            Change::Rotate(overlap) => self.rotate(operation, overlap, record),
+            Change::Enable => self.lift(operation, record).await,
+            Change::Disable(reason, by) => Ok(self.bar(reason, by, record)),
+        }
+    }
+
+    async fn patch(
+        &self,
+        operation: &'static str,
+        patch: &DestinationPatch,
+        record: &mut DestinationRecord,
+    ) -> Result<bool> {
+        let shared = self.0.shared();
+        let mut problems = Vec::new();
+        if patch.kind.as_ref().is_some_and(|kind| *kind != record.kind) {
+            problems.push(Problem::new("type", "cannot be updated"));
+        }
+        if let Some(name) = &patch.name {
+            check_name(name.as_deref(), &mut problems);
+            record.name.clone_from(name);
+        }
+        if let Some(topics) = &patch.topics {
+            record.topics = topics.clone();
+        }
+        let before = self.open(operation, record)?;
+        let maps = Opened {
+            config: patch.config.apply(&before.config, None),
+            credentials: patch.credentials.apply(&before.credentials, Some(MASK)),
+            delivery_metadata: patch.delivery_metadata.apply(&before.delivery_metadata, None),
+        };
+        record.metadata = patch.metadata.apply(&record.metadata, None);
+        check_map("metadata", &record.metadata, &mut problems);
+        check_header_map("delivery_metadata", &maps.delivery_metadata, &mut problems);
+        if maps.credentials != before.credentials {
+            self.need_secrets(operation)?;
+        }
+        let touched = !matches!(
+            (&patch.config, &patch.credentials, &patch.delivery_metadata),
+            (MapPatch::Keep, MapPatch::Keep, MapPatch::Keep)
+        );
+        let mut maps = maps;
+        let mut target = None;
+        if touched {
+            let transport = shared.transports.get(&record.kind).cloned();
+            let Some(transport) = transport else {
+                problems.push(Problem::new("type", format!("{:?} is not a type of destination here", record.kind)));
+                return Err(Error::invalid(operation, problems));
+            };
+            if maps.credentials.is_empty() {
+                transport.provision(&mut maps.credentials, &*shared.entropy);
+            }
+            target = super::take_all(prepare(&*transport, &maps), &mut problems).map(|target| (transport, target));
+        }
+        if !problems.is_empty() {
+            return Err(Error::invalid(operation, problems));
+        }
+        if let Some((transport, target)) = target {
+            if origin(&record.target) != origin(target.display()) {
+                self.need_secrets(operation)?;
+            }
+            self.vet(operation, &*transport, &target).await?;
+            record.target = target.display().to_owned();
+            self.seal(operation, record, &maps)?;
+        }
+        Ok(true)
+    }
+
+    fn rotate(
+        &self,
+        operation: &'static str,
+        overlap: Option<Duration>,
+        record: &mut DestinationRecord,
+    ) -> Result<bool> {
+        let shared = self.0.shared();
+        let mut maps = self.open(operation, record)?;
+        let transport = shared.transports.get(&record.kind);
+        let transport = transport.ok_or_else(|| not_found(operation, "transport"))?;
+        let overlap = overlap.unwrap_or(crate::domain::destination::DEFAULT_ROTATION_OVERLAP);
+        let rotation = Rotation { now: shared.now(), overlap };
+        maps.credentials = transport
+            .rotate(&maps.credentials, rotation, &*shared.entropy)
+            .map_err(|problems| Error::invalid(operation, problems))?;
+        prepare(&**transport, &maps).map_err(|problems| Error::invalid(operation, problems))?;
+        self.seal(operation, record, &maps)?;
+        Ok(true)
+    }
+
+    async fn lift(&self, operation: &'static str, record: &mut DestinationRecord) -> Result<bool> {
+        let Some(disabled) = &record.disabled else { return Ok(false) };
+        if disabled.by == DisabledBy::OperatorLock && !self.0.actor.is_operator() {
+            return Err(Error::new(ErrorKind::Forbidden, operation, "the operator has locked this destination"));
+        }
+        let maps = self.open(operation, record)?;
+        if let Some(transport) = self.0.shared().transports.get(&record.kind) {
+            let target = prepare(&**transport, &maps).map_err(|problems| Error::invalid(operation, problems))?;
+            self.vet(operation, &**transport, &target).await?;
+        }
+        record.disabled = None;
+        Ok(true)
+    }
+
+    fn bar(&self, reason: &str, by: DisabledBy, record: &mut DestinationRecord) -> bool {
+        match &mut record.disabled {
+            // A lock strengthens what is there.
+            Some(disabled) if by == DisabledBy::OperatorLock && disabled.by != by => {
+                disabled.by = by;
+                reason.clone_into(&mut disabled.reason);
+                true
+            }
+            Some(_) => false,
+            None => {
+                record.disable(Disabled { at: self.0.shared().now(), by, reason: reason.to_owned() });
+                true
+            }
+        }
     }
 
     /// Makes this process notice a change at once.
