@@ -104,7 +104,22 @@ async fn what_may_not_be_written_is_read_only() {
     let allow = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
     allow(&place.path, 0o444).expect("changes");
     if std::fs::OpenOptions::new().append(true).open(&place.path).is_ok() {
-        eprintln!("this user may write to everything: nothing to see here");
+        // Root may write to everything: the same test again as a user who may not.
+        use std::os::unix::process::CommandExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        allow(folder.path(), 0o755).expect("changes");
+        let test = folder.path().join("opening");
+        std::fs::copy(std::env::current_exe().expect("a test"), &test).expect("copies");
+        allow(&test, 0o755).expect("changes");
+        let mut child = std::process::Command::new(&test);
+        child
+            .args(["--exact", "what_may_not_be_written_is_read_only"])
+            .current_dir(folder.path())
+            .uid(65_534)
+            .gid(65_534);
+        let out = child.output().expect("starts as nobody");
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert!(out.status.success() && said.contains("1 passed"), "{said}");
         return;
     }
     assert_eq!(refused(&place.path).await.kind, StoreErrorKind::ReadOnly);

@@ -101,33 +101,6 @@ async fn a_lock_that_lasts_too_long_is_busy_for_every_waiting_job_at_once() {
     ingest(&*store, vec![new_event(1, &name(3), 1, &[2])]).await;
 }
 
-/// Needs a small file system that it may fill, such as a tmpfs of 4 MiB: its path in `OUTPOST_SMALL_DISK`.
-#[tokio::test]
-#[ignore = "needs a small file system"]
-async fn a_full_disk_says_so_keeps_what_was_acknowledged_and_recovers() {
-    let disk = PathBuf::from(std::env::var_os("OUTPOST_SMALL_DISK").expect("the path of a small file system"));
-    let path = disk.join("full.db");
-    let store = SqliteStore::open(&path).await.expect("opens");
-    prepare(&store).await;
-    let batch = |number: i64| (0..50).map(|item| new_event(1, &format!("e{number}x{item}"), 1, &[2])).collect();
-    let mut number = 0;
-    let error = loop {
-        match store.ingest(ingest_of(batch(number))).await {
-            Ok(_) => number += 1,
-            Err(error) => break error,
-        }
-    };
-    eprintln!("full after {number} batches: {error}");
-    assert_eq!(error.kind, StoreErrorKind::Full);
-    assert!(event(&store, 1, &format!("e{number}x0")).await.is_none(), "nothing of the failed batch is there");
-    drop(store);
-    let blocked = SqliteStore::open(&path).await;
-    if let Ok(store) = blocked {
-        assert!(event(&store, 1, &format!("e{}x49", number - 1)).await.is_some());
-        assert!(event(&store, 1, &format!("e{number}x0")).await.is_none(), "it does not come back either");
-    }
-}
-
 #[tokio::test]
 async fn a_dropped_call_happens_as_a_whole_or_not_at_all() {
     let place = place();
