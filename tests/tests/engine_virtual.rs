@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use outpost_core::{
-    DeliveryState, DestinationPatch, ErrorClass, ErrorKind, MapPatch, MemoryStore, NewEvent, Observer, PageRequest,
+    DeliveryState, DestinationPatch, ErrorClass, ErrorKind, MapPatch, MemoryStore, NewEvent, PageRequest,
     ScriptedReply, ScriptedTransport, Signal, Trigger,
 };
 use outpost_tests::{epoch, finished, notes, state, tenant_with, virtual_builder, virtual_outpost, wait_for};
@@ -385,12 +385,6 @@ fn start() -> tokio::time::Instant {
     START.get().expect("begun")
 }
 
-/// The observer is a plain closure or any type of the host's.
-#[allow(dead_code)]
-fn closures_are_observers(observer: impl Fn(&Signal) + Send + Sync + 'static) -> impl Observer {
-    observer
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_tenant_cannot_tell_a_blocked_address_from_a_name_that_does_not_resolve() {
     use outpost_core::{Actor, Capabilities};
@@ -420,4 +414,47 @@ async fn a_tenant_cannot_tell_a_blocked_address_from_a_name_that_does_not_resolv
     assert_eq!(shown[0], shown[1]);
     let operator = outpost.deliveries().attempts_of("acme", "one", "e1").await.unwrap().remove(0);
     assert_eq!(operator.outcome.code, "blocked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_found_by_one_process_stops_and_frees_the_other_as_well() {
+    let store = MemoryStore::new();
+    let until = epoch().after(Duration::from_secs(30));
+    let (one, _) = virtual_outpost(store.clone(), move |_, message| {
+        if message.now < until { ScriptedReply::status(503) } else { ScriptedReply::ok() }
+    });
+    let (two, calls) = virtual_outpost(store.another_process(), move |_, message| {
+        if message.now < until {
+            ScriptedReply::error(ErrorClass::Timeout).after(Duration::from_secs(2))
+        } else {
+            ScriptedReply::ok()
+        }
+    });
+    tenant_with(&one, "acme", &[("main", "https://one.test/")]).await;
+    for n in 0..400 {
+        let outpost = if n % 2 == 0 { &one } else { &two };
+        outpost.publish("acme", event(&format!("e{n}"))).await.unwrap();
+    }
+    for n in 0..400 {
+        let end = finished(&two, "acme", "main", &format!("e{n}")).await;
+        assert_eq!(end.state, DeliveryState::Delivered);
+    }
+    assert!(calls.total() < 2_000, "no spinning: {} requests", calls.total());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_delivery_that_waits_in_memory_is_not_sent() {
+    let (outpost, calls) =
+        virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok().after(Duration::from_secs(5)));
+    tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
+    for n in 0..60 {
+        outpost.publish("acme", event(&format!("e{n}"))).await.unwrap();
+    }
+    calls.reached(32).await;
+    outpost.deliveries().cancel("acme", "main", "e59").await.unwrap();
+    for n in 0..59 {
+        finished(&outpost, "acme", "main", &format!("e{n}")).await;
+    }
+    assert_eq!(state(&outpost, "acme", "main", "e59").await.as_str(), "cancelled_user");
+    assert_eq!(calls.total(), 59);
 }

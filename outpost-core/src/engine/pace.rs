@@ -48,7 +48,13 @@ impl Pace {
     }
 
     /// Takes over what the store knows, which other processes or an earlier run may have found out.
+    ///
+    /// A hold that the store does not know was ended elsewhere, or is not written yet; either way one more
+    /// request, at a window of one, tells.
     pub fn adopt(&mut self, lane: &LaneRecord) {
+        if lane.strikes == 0 && lane.hold_until.is_none() && self.strikes > 0 {
+            (self.strikes, self.hold_until, self.held_at) = (0, None, None);
+        }
         if lane.strikes > self.strikes {
             self.strikes = lane.strikes;
             self.window = 1;

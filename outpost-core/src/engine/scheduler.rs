@@ -201,6 +201,7 @@ impl Scheduler {
             lane.reserved -= 1;
             let tenant = lane.tenant;
             self.uncount_queued(tenant, 1);
+            self.forget_if_idle(destination);
         }
     }
 
@@ -236,13 +237,17 @@ impl Scheduler {
         }
     }
 
-    /// Takes over what a claim found out about a lane.
-    pub fn visited(&mut self, record: &LaneRecord, more: bool) {
-        if let Some(lane) = self.lanes.get_mut(&record.destination) {
-            lane.backlog = more;
-            lane.pace.adopt(record);
-            self.forget_if_idle(record.destination);
-        }
+    /// Takes over what a claim found out about a lane. When that is a hold, what was scheduled is handed back:
+    /// it waits better in the store.
+    pub fn visited(&mut self, record: &LaneRecord, more: bool, now: Timestamp) -> Vec<Work> {
+        let Some(lane) = self.lanes.get_mut(&record.destination) else { return Vec::new() };
+        lane.backlog = more;
+        lane.pace.adopt(record);
+        let held = lane.pace.held_until(now).is_some();
+        let drained = if held { self.drain(record.destination, false) } else { Vec::new() };
+        self.ring_up(record.destination, now);
+        self.forget_if_idle(record.destination);
+        drained
     }
 
     /// Queues a delivery that this process holds. Gives it back when its lane is held, since it would only
@@ -545,7 +550,7 @@ mod tests {
         assert!(!scheduler.reserve(life(10), life(1), NOW));
         let plan = scheduler.plan(NOW);
         assert_eq!((plan.limit, plan.lanes, plan.saturated), (1000, vec![(life(10), 200)], vec![]));
-        scheduler.visited(&LaneRecord::new(life(10)), false);
+        assert!(scheduler.visited(&LaneRecord::new(life(10)), false, NOW).is_empty());
         assert!(scheduler.reserve(life(10), life(1), NOW));
         scheduler.unreserve(life(10));
         assert_eq!(scheduler.queued(), 0);

@@ -221,7 +221,10 @@ impl Deliveries<'_> {
     pub async fn cancel(&self, tenant: &str, destination: &str, event: &str) -> Result<()> {
         const OPERATION: &str = "cancel";
         let key = self.key(OPERATION, tenant, destination, event, Capability::Retry).await?;
+        let destination = key.destination;
         let outcome = self.0.write(OPERATION, Write::CancelDelivery { key }).await?;
+        // It may wait in memory to be sent.
+        self.0.shared().give_back(destination);
         outcome.map(drop).map_err(|refusal| refused(OPERATION, refusal))
     }
 

@@ -13,6 +13,8 @@ use crate::values::time::Timestamp;
 /// The longest sleep between two looks at the clock, so that a machine that was suspended catches up. It
 /// costs no query.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// How long claiming waits for outcomes to be written after an outage, before it looks again.
+const BEHIND: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut tries = 0;
@@ -20,8 +22,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if shared.phase() != Phase::Running {
             return;
         }
+        // The time that the claim saw: what becomes due while it runs is after it.
+        let seen_at = shared.now();
         // Claiming goes on while there is room for more and more is due.
-        match claim_once(&shared).await {
+        match claim_once(&shared, seen_at).await {
             Ok(true) => {
                 tries = 0;
                 continue;
@@ -32,13 +36,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 continue;
             }
         }
-        let now = shared.now();
         let due = shared.next_due.load(Ordering::Acquire);
-        let sleep = if due == i64::MAX || due <= now.as_millis() {
-            // Nothing is to come, or there is no room now: a wake-up tells.
+        let sleep = if due == i64::MAX || due <= seen_at.as_millis() {
+            // Nothing is to come, or there is no room for what has come: a wake-up tells.
             None
         } else {
-            Some(Timestamp::from_millis(due).since(now).min(LONGEST_SLEEP))
+            // Not at all when it has become due meanwhile.
+            Some(Timestamp::from_millis(due).since(shared.now()).min(LONGEST_SLEEP))
         };
         tokio::select! {
             () = shared.wake.notified() => {}
@@ -51,8 +55,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// Claims once if anything is due and there is room. Answers whether to try again at once.
-async fn claim_once(shared: &Arc<Shared>) -> StoreResult<bool> {
-    let now = shared.now();
+async fn claim_once(shared: &Arc<Shared>, now: Timestamp) -> StoreResult<bool> {
+    if shared.is_behind() {
+        // After an outage outcomes come first: claiming before they are written would send them again.
+        shared.clock.sleep(BEHIND).await;
+        return Ok(true);
+    }
     let plan = shared.scheduler().plan(now);
     let due = shared.next_due.load(Ordering::Acquire) <= now.as_millis();
     if plan.limit == 0 || (plan.lanes.is_empty() && !due) {
@@ -86,15 +94,19 @@ async fn claim_once(shared: &Arc<Shared>) -> StoreResult<bool> {
     let mut given_back = Vec::new();
     {
         let mut scheduler = shared.scheduler();
-        for delivery in claimed.deliveries {
-            let work = Work { delivery, token: lease.token, until: lease.until };
-            given_back.extend(scheduler.offer(work, now));
-        }
         for lane in named.into_iter().filter(|lane| claimed.lanes.iter().all(|found| found.lane.destination != *lane)) {
             scheduler.not_visited(lane);
         }
         for lane in &claimed.lanes {
-            scheduler.visited(&lane.lane, lane.more);
+            given_back.extend(scheduler.visited(&lane.lane, lane.more, now));
+        }
+        for delivery in claimed.deliveries {
+            let (destination, tenant) = (delivery.key.destination, delivery.event.tenant);
+            let work = Work { delivery, token: lease.token, until: lease.until };
+            given_back.extend(scheduler.offer(work, now));
+            if claimed.lanes.iter().any(|lane| lane.more && lane.lane.destination == destination) {
+                scheduler.note_backlog(destination, tenant);
+            }
         }
     }
     for work in given_back {

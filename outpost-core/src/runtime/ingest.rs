@@ -78,6 +78,8 @@ async fn store_batch(shared: &Arc<Shared>, mut batch: Vec<Submission>) {
                 unreserve(&mut scheduler, submission);
             }
             drop(scheduler);
+            // The room that was promised is free again.
+            shared.wake.notify_one();
             for submission in batch {
                 let _ = submission.reply.send(Err(StoreError::new(error.kind, error.context.clone())));
             }

@@ -254,6 +254,11 @@ impl Shared {
         self.clock.sleep(delay).await;
     }
 
+    /// Whether the store fails or has failed and outcomes still wait to be written.
+    fn is_behind(&self) -> bool {
+        self.failing.load(Ordering::Acquire) && self.unsettled.load(Ordering::Acquire) > 0
+    }
+
     /// Says that an operation of the store succeeded.
     fn store_works(&self) {
         if self.failing.load(Ordering::Acquire) && self.failing.swap(false, Ordering::AcqRel) {

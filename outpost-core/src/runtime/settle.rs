@@ -59,10 +59,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::UnboundedReceiver<
     while queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
         let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         write(&shared, std::mem::take(&mut batch)).await;
-        let before = shared.unsettled.fetch_sub(count, Ordering::AcqRel);
-        if before >= super::MAX_UNSETTLED {
-            send::pump(&shared);
-        }
+        shared.unsettled.fetch_sub(count, Ordering::AcqRel);
+        // Sending may have stopped at the bound.
+        send::pump(&shared);
         if shared.phase() != Phase::Running {
             shared.progress.notify_waiters();
         }
