@@ -359,8 +359,10 @@ impl Destinations<'_> {
             record.topics = topics.clone();
         }
         let before = self.open(operation, record)?;
+        // What is shown in place of a secret means "keep" when it is sent back.
+        let unmasked = self.unmasked(record, &before.config, &patch.config);
         let maps = Opened {
-            config: patch.config.apply(&before.config, None),
+            config: unmasked.apply(&before.config, None),
             credentials: patch.credentials.apply(&before.credentials, Some(MASK)),
             delivery_metadata: patch.delivery_metadata.apply(&before.delivery_metadata, None),
         };
@@ -524,6 +526,17 @@ impl Destinations<'_> {
             disabled: record.disabled,
             revision: record.revision,
         }
+    }
+
+    /// A change of the config without those entries that only repeat what the actor is shown.
+    fn unmasked(&self, record: &DestinationRecord, before: &StringMap, patch: &MapPatch) -> MapPatch {
+        let MapPatch::Merge(changes) = patch else { return patch.clone() };
+        if self.0.actor.has(Capability::Secrets) {
+            return patch.clone();
+        }
+        let shown = self.without_secrets(record, before.clone());
+        let real = changes.iter().filter(|(key, value)| value.is_none() || shown.get(*key) != value.as_ref());
+        MapPatch::Merge(real.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     /// The config with the fields masked that the type marks as sensitive; a URL that holds secrets is shown
