@@ -265,21 +265,14 @@ impl Thread {
                 weight += job.weight();
                 jobs.push(job);
             }
-            let mut close = None;
-            jobs.retain_mut(|job| match job {
-                Job::Look => {
-                    self.look();
-                    false
-                }
-                Job::Close(_) => {
-                    close = Some(());
-                    true
-                }
-                _ => true,
-            });
+            let looks = jobs.len();
+            jobs.retain(|job| !matches!(job, Job::Look));
+            if jobs.len() < looks {
+                self.look();
+            }
             let (closing, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| matches!(job, Job::Close(_)));
             self.group(jobs);
-            if close.is_some() {
+            if !closing.is_empty() {
                 return self.close(queue, closing);
             }
         }
