@@ -28,7 +28,10 @@ pub use domain::destination::{
 };
 pub use domain::egress::{EgressPolicy, EgressPolicyBuilder, Refused};
 pub use domain::event::{Event, Fingerprint};
+pub use domain::health::{Health, HealthNews, HealthPolicy, Judge, Judgement, LEAST_FAILURES, WARNINGS};
 pub use domain::retry::{MAX_ATTEMPTS, MAX_DELAY, RetryPolicy, Schedule};
+pub use domain::rollup;
+pub use domain::settings::{DeliverySettings, MAX_RATE, MAX_RATE_PERIOD, MIN_TIMEOUT, RateLimit};
 pub use domain::signing::{BodyKey, KeyError, Scheme, SigningKey};
 pub use domain::tenant::{StringMap, Tenant};
 pub use domain::topic::{MAX_TOPIC_LEN, MAX_TOPICS, Topics, check_topic};

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::ports::store::{
-    Apply, ApplyOutcome, Claim, Claimed, Fetch, Ingest, IngestOutcome, Row, Scan, ScanPage, Settle, SettleOutcome,
-    Store, StoreError, StoreErrorKind, StoreProfile, StoreResult, Sweep, Swept,
+    Apply, ApplyOutcome, Claim, Claimed, Fetch, Ingest, IngestOutcome, Prune, Pruned, RollupRows, Rollups, Row, Scan,
+    ScanPage, Settle, SettleOutcome, Store, StoreError, StoreErrorKind, StoreProfile, StoreResult, Sweep, Swept,
 };
 use crate::values::time::Timestamp;
 
@@ -29,6 +29,10 @@ pub enum Operation {
     Settle,
     /// [`Store::sweep`].
     Sweep,
+    /// [`Store::prune`].
+    Prune,
+    /// [`Store::rollups`].
+    Rollups,
     /// [`Store::changed`].
     Changed,
 }
@@ -231,6 +235,14 @@ impl<S: Store> Store for FaultStore<S> {
     async fn sweep(&self, request: Sweep) -> StoreResult<Swept> {
         self.call(Operation::Sweep, self.inner.sweep(request)).await
     }
+
+    async fn prune(&self, request: Prune) -> StoreResult<Pruned> {
+        self.call(Operation::Prune, self.inner.prune(request)).await
+    }
+
+    async fn rollups(&self, request: Rollups) -> StoreResult<RollupRows> {
+        self.call(Operation::Rollups, self.inner.rollups(request)).await
+    }
     async fn changed(&self, since: u64) -> StoreResult<u64> {
         self.call(Operation::Changed, self.inner.changed(since)).await
     }
@@ -249,7 +261,7 @@ mod tests {
     use crate::MemoryStore;
 
     fn sweep() -> Sweep {
-        Sweep { now: Timestamp::from_millis(0), limit: 1 }
+        Sweep { now: Timestamp::from_millis(0), limit: 1, rollups_before: [Timestamp::MIN; 3] }
     }
 
     fn store() -> (FaultStore<MemoryStore>, Faults) {

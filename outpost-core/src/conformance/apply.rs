@@ -74,7 +74,10 @@ pub(super) async fn changing_a_tenant_needs_its_living_incarnation(w: World) {
 
 pub(super) async fn a_created_destination_is_read_back_whole(w: World) {
     let tenant = w.tenant("acme").await;
-    let disabled = Disabled { at: w.now(), by: DisabledBy::OperatorLock, reason: "“gesperrt”\n\t0".to_owned() };
+    let disabled =
+        Disabled {
+            at: w.now(), by: DisabledBy::OperatorLock, reason: "“gesperrt”\n\t0".to_owned(), last_error: None
+        };
     let destination = DestinationRecord {
         topics: Topics::all(),
         config: Sealed::new((0..=255_u8).collect::<Vec<u8>>()),

@@ -166,7 +166,7 @@ pub(super) async fn a_request_after_enabling_is_attempted(w: World) {
     let found = w.delivery(&destination, "evt_1").await;
     assert_eq!((found.state, found.requested), (DeliveryState::Skipped, Some(Trigger::Manual)), "it waits to be tried");
     let lane = w.lane(&destination).await;
-    assert_eq!((lane.next_requested, lane.open), (Some(at(30)), 0), "its lane knows of the request");
+    assert_eq!((lane.next_urgent, lane.open), (Some(at(30)), 0), "its lane knows of the request");
     let taken = w.claim_all().await;
     assert_eq!(taken.claimed.deliveries[0].scheduled_at, None, "no automatic attempt comes back");
     w.fail(&taken.only(), None).await;

@@ -4,6 +4,7 @@
 use super::support::{Held, LEASE, World, at, item, key};
 use crate::domain::delivery::DeliveryState;
 use crate::domain::destination::{Disabled, DisabledBy};
+use crate::domain::health::Judgement;
 use crate::domain::tenant::Tenant;
 use crate::engine::record::{DestinationRecord, LaneChange, LeaseToken};
 use crate::ports::store::{SettleAction, SettleItem, SettleOutcome};
@@ -141,7 +142,7 @@ pub(super) async fn disabling_what_is_disabled_changes_nothing(w: World) {
     let (before, owner) = (w.find_destination(destination.incarnation).await, w.find_tenant(tenant.incarnation).await);
     w.set(40);
     let mut gone = w.attempted(&held, false, None);
-    gone.disable = Some(Disabled { at: at(40), by: DisabledBy::Operator, reason: "late".to_owned() });
+    gone.disable = Some(Disabled { at: at(40), by: DisabledBy::Operator, reason: "late".to_owned(), last_error: None });
     w.settled(gone).await;
     assert_eq!(w.find_destination(destination.incarnation).await, before, "who disabled it first stands");
     assert_eq!(w.find_tenant(tenant.incarnation).await, owner, "the subscriptions have not changed");
@@ -224,7 +225,7 @@ pub(super) async fn one_stale_item_fails_alone(w: World) {
     let foreign = Held { token: LeaseToken(0), ..second.clone() };
     let items =
         vec![w.attempted(&foreign, true, None), w.attempted(&first, true, None), w.attempted(&second, true, None)];
-    let done = SettleOutcome::Done { state: DeliveryState::Delivered, due: None };
+    let done = SettleOutcome::Done { state: DeliveryState::Delivered, due: None, judgement: Judgement::default() };
     let outcomes = w.settle_all(items).await;
     assert_eq!(outcomes, [SettleOutcome::Stale, done.clone(), done], "each item is answered for itself");
     assert_eq!(w.delivery(&destination, "evt_1").await.state, DeliveryState::Delivered, "the good ones are written");
@@ -241,7 +242,7 @@ pub(super) async fn items_are_settled_in_their_order(w: World) {
     // The first is settled before the disabling, the third item comes too late for its lease.
     let items = vec![w.attempted(&first, false, next), gone, item(&first, SettleAction::Released)];
     let outcomes = w.settle_all(items).await;
-    let retrying = SettleOutcome::Done { state: DeliveryState::Retrying, due: next };
+    let retrying = SettleOutcome::Done { state: DeliveryState::Retrying, due: next, judgement: Judgement::default() };
     assert_eq!(outcomes[0], retrying, "the destination is still enabled then");
     assert_eq!(outcomes[2], SettleOutcome::Stale, "its lease has ended with the first item");
     assert_eq!(w.delivery(&destination, "evt_1").await.state, DeliveryState::Skipped, "and it is skipped at the end");
@@ -263,5 +264,5 @@ pub(super) async fn settling_keeps_the_lane_in_step(w: World) {
     w.set(900);
     w.succeed(&w.claim_all().await.only()).await;
     let lane = w.lane(&destination).await;
-    assert_eq!((lane.open, lane.next_due, lane.next_requested), (0, None, None), "all is done");
+    assert_eq!((lane.open, lane.next_due, lane.next_urgent), (0, None, None), "all is done");
 }

@@ -3,6 +3,7 @@
 use super::support::{Held, LEASE, World, at, item};
 use crate::domain::attempt::Outcome;
 use crate::domain::delivery::{CancelReason, DeliveryState, Trigger};
+use crate::domain::health::Judgement;
 use crate::domain::tenant::Tenant;
 use crate::engine::record::DestinationRecord;
 use crate::ports::store::{SettleAction, SettleOutcome, Write};
@@ -16,7 +17,7 @@ async fn one_held(w: &World) -> (Tenant, DestinationRecord, Held) {
 }
 
 fn done(state: DeliveryState, due: Option<Timestamp>) -> SettleOutcome {
-    SettleOutcome::Done { state, due }
+    SettleOutcome::Done { state, due, judgement: Judgement::default() }
 }
 
 pub(super) async fn a_success_delivers(w: World) {

@@ -48,10 +48,13 @@ fn count_done(outcomes: &[ApplyOutcome]) -> usize {
 pub(super) async fn parallel_publishes_of_one_event_store_one(w: World) {
     let (tenant, destination) = w.acme().await;
     let item = w.item(&tenant, w.event(&tenant, "evt_1"), &[&destination]).await;
-    let calls = (0..50).map(|_| {
-        let (store, now, lease, items) = (w.store.clone(), w.now(), w.lease(), vec![item.clone()]);
-        async move { store.ingest(Ingest { now, lease, items }).await.expect("ingest").remove(0) }
-    });
+    let calls =
+        (0..50).map(|_| {
+            let (store, now, lease, items) = (w.store.clone(), w.now(), w.lease(), vec![item.clone()]);
+            async move {
+                store.ingest(Ingest { now, lease, quota: Default::default(), items }).await.expect("ingest").remove(0)
+            }
+        });
     let outcomes = together(calls.collect()).await;
     let stored = outcomes.iter().filter(|outcome| matches!(outcome, IngestOutcome::Stored { .. })).count();
     let repeats = outcomes.iter().filter(|outcome| matches!(outcome, IngestOutcome::Duplicate { .. })).count();
@@ -62,12 +65,15 @@ pub(super) async fn parallel_publishes_of_one_event_store_one(w: World) {
 pub(super) async fn parallel_publishes_are_all_stored(w: World) {
     let (tenant, destination) = w.acme().await;
     let template = w.item(&tenant, w.event(&tenant, "evt"), &[&destination]).await;
-    let calls = (0..40).map(|number| {
-        let (store, now, lease) = (w.store.clone(), w.now(), w.lease());
-        let event = Arc::new(w.event(&tenant, &format!("evt_{number}")));
-        let items = vec![crate::store::IngestItem { event, ..template.clone() }];
-        async move { store.ingest(Ingest { now, lease, items }).await.expect("ingest").remove(0) }
-    });
+    let calls =
+        (0..40).map(|number| {
+            let (store, now, lease) = (w.store.clone(), w.now(), w.lease());
+            let event = Arc::new(w.event(&tenant, &format!("evt_{number}")));
+            let items = vec![crate::store::IngestItem { event, ..template.clone() }];
+            async move {
+                store.ingest(Ingest { now, lease, quota: Default::default(), items }).await.expect("ingest").remove(0)
+            }
+        });
     for outcome in together(calls.collect()).await {
         assert!(matches!(outcome, IngestOutcome::Stored { .. }), "each is stored, but one is {outcome:?}");
     }
@@ -184,7 +190,8 @@ pub(super) async fn an_abandoned_publish_is_whole_or_nothing(w: World) {
         let id = format!("evt_{polls}");
         let item = w.item(&tenant, w.event(&tenant, &id), &[&destination]).await;
         let (store, now, lease, items) = (w.store.clone(), w.now(), w.lease(), vec![item.clone()]);
-        abandon(async move { store.ingest(Ingest { now, lease, items }).await }, polls).await;
+        abandon(async move { store.ingest(Ingest { now, lease, quota: Default::default(), items }).await }, polls)
+            .await;
         let event = Key::Event(tenant.incarnation, super::support::event_id(&id));
         let found = w.fetch_all(vec![event, Key::Delivery(key(&destination, &id))]).await;
         assert_eq!(found[0].len(), found[1].len(), "an event and its delivery are stored together or not at all");
@@ -227,10 +234,10 @@ pub(super) async fn a_closed_store_is_unavailable(w: World) {
     let kinds = [
         w.store.apply(Apply { now, writes: Vec::new(), follow_ups: Vec::new() }).await.map(drop),
         w.store.fetch(Fetch { now, keys: vec![Key::Tenant(tenant.id.clone())] }).await.map(drop),
-        w.store.ingest(Ingest { now, lease, items: vec![item] }).await.map(drop),
+        w.store.ingest(Ingest { now, lease, quota: Default::default(), items: vec![item] }).await.map(drop),
         w.store.claim(w.any()).await.map(drop),
         w.store.settle(Settle { now, items: Vec::new() }).await.map(drop),
-        w.store.sweep(Sweep { now, limit: 1 }).await.map(drop),
+        w.store.sweep(Sweep { now, limit: 1, rollups_before: [crate::Timestamp::MIN; 3] }).await.map(drop),
     ]
     .map(|answer| answer.map_err(|error| error.kind));
     assert_eq!(kinds, [Err(StoreErrorKind::Unavailable); 6], "a closed store answers nothing else");

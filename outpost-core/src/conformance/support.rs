@@ -12,13 +12,14 @@ use crate::domain::attempt::{Attempt, AttemptError, ErrorClass, Outcome, Request
 use crate::domain::delivery::{Delivery, DeliveryKey, Trigger};
 use crate::domain::destination::{Disabled, DisabledBy};
 use crate::domain::event::{Event, Fingerprint};
+use crate::domain::settings::DeliverySettings;
 use crate::domain::tenant::Tenant;
 use crate::domain::topic::Topics;
 use crate::engine::record::{DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken};
 use crate::ports::store::{
     Apply, ApplyOutcome, Claim, Claimed, ClaimedDelivery, Expect, Fetch, Filter, Ingest, IngestItem, IngestOutcome,
-    Key, List, NewDelivery, Refusal, Row, Scan, ScanPage, Settle, SettleAction, SettleItem, SettleOutcome, SmallRecord,
-    Store, Sweep, Swept, Write,
+    Key, List, NewDelivery, Quota, Refusal, Row, Scan, ScanPage, Settle, SettleAction, SettleItem, SettleOutcome,
+    SmallRecord, Store, Sweep, Swept, Write,
 };
 use crate::values::id::{AttemptId, DestinationId, EventId, Incarnation, TenantId};
 use crate::values::page::Direction;
@@ -170,6 +171,9 @@ impl World {
             kind: "webhook".to_owned(),
             name: Some("Bücher ✓".to_owned()),
             topics: Topics::new(["order.*", "user.created"]).expect("topics"),
+            filter: Some(Arc::from("{ \"data\": {\"größe\": 1.0} }")),
+            settings: Arc::new(DeliverySettings { concurrency: Some(3), ..DeliverySettings::default() }),
+            by_operator: true,
             config: Sealed::new(&b"\x00config\xff"[..]),
             credentials: Sealed::new(&b"\x01secret\xfe"[..]),
             delivery_metadata: Sealed::new(&b""[..]),
@@ -210,7 +214,12 @@ impl World {
     }
 
     pub(super) fn disabled(&self) -> Disabled {
-        Disabled { at: self.now(), by: DisabledBy::Gone, reason: "410".to_owned() }
+        Disabled {
+            at: self.now(),
+            by: DisabledBy::Gone,
+            reason: "410".to_owned(),
+            last_error: Some("“kaputt”".to_owned()),
+        }
     }
 
     pub(super) async fn enable(&self, destination: &DestinationRecord) {
@@ -388,7 +397,8 @@ impl World {
 
     pub(super) async fn ingest_under(&self, lease: Lease, items: Vec<IngestItem>) -> Vec<IngestOutcome> {
         let wanted = items.len();
-        let outcomes = self.store.ingest(Ingest { now: self.now(), lease, items }).await.expect("ingest");
+        let outcomes =
+            self.store.ingest(Ingest { now: self.now(), lease, quota: Quota::default(), items }).await.expect("ingest");
         assert_eq!(outcomes.len(), wanted, "ingest answers once for each item");
         outcomes
     }
@@ -516,7 +526,11 @@ impl World {
     }
 
     pub(super) async fn sweep(&self, limit: u32) -> Swept {
-        let swept = self.store.sweep(Sweep { now: self.now(), limit }).await.expect("sweep");
+        let swept = self
+            .store
+            .sweep(Sweep { now: self.now(), limit, rollups_before: [Timestamp::MIN; 3] })
+            .await
+            .expect("sweep");
         assert!(swept.changed <= limit, "a sweep changes at most as many rows as its limit");
         swept
     }
@@ -534,7 +548,16 @@ impl World {
 
 /// Settles `held` with an action and nothing besides.
 pub(super) fn item(held: &Held, action: SettleAction) -> SettleItem {
-    SettleItem { key: held.key.clone(), token: held.token, action, lane: None, disable: None, follow_ups: Vec::new() }
+    SettleItem {
+        key: held.key.clone(),
+        token: held.token,
+        action,
+        lane: None,
+        disable: None,
+        judge: None,
+        alerts: None,
+        follow_ups: Vec::new(),
+    }
 }
 
 pub(super) fn put(destination: &DestinationRecord, expect: Expect) -> Write {
@@ -567,6 +590,7 @@ pub(super) fn label(row: &Row) -> String {
         Row::Attempt(attempt) => format!("{} {}", attempt.id, pair(&attempt.delivery)),
         Row::Record(record) => format!("{} {}", record.kind, record.key),
         Row::Lane(lane) => format!("{:?}", lane.destination),
+        Row::Usage(usage) => format!("{usage:?}"),
     }
 }
 

@@ -176,6 +176,12 @@ impl Trigger {
         }
     }
 
+    /// Whether the attempt is made at once, past a hold and a rate limit: somebody waits for it.
+    #[must_use]
+    pub const fn is_urgent(self) -> bool {
+        matches!(self, Self::Manual | Self::Test)
+    }
+
     /// A small number for stores, stable for ever.
     #[must_use]
     pub const fn code(self) -> u8 {

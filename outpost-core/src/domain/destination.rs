@@ -22,6 +22,10 @@ pub enum DisabledBy {
     OperatorLock,
     /// The receiver answered 410 Gone.
     Gone,
+    /// Too many attempts in a row failed.
+    Failures,
+    /// Nothing but failures for too long.
+    Failing,
 }
 
 /// That a destination is disabled, since when and why.
@@ -33,6 +37,9 @@ pub struct Disabled {
     pub by: DisabledBy,
     /// The reason in words, for people.
     pub reason: String,
+    /// How the latest attempt ended, when failures are the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// Where a tenant wants events sent, as the actor that asked may see it.

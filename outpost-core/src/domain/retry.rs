@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::values::error::Problem;
 
 /// The most automatic attempts a schedule may make.
@@ -10,7 +12,8 @@ pub const MAX_ATTEMPTS: u32 = 100;
 pub const MAX_DELAY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The delays between automatic attempts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// One delay for each retry; as many retries as entries.
     Explicit(Vec<Duration>),
@@ -28,11 +31,27 @@ pub enum Schedule {
 }
 
 /// When and how often failed deliveries are tried again.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct RetryPolicy {
     schedule: Schedule,
     jitter: f64,
     retry_after_cap: Duration,
+}
+
+/// A policy as it is written; reading one checks it again.
+#[derive(Deserialize)]
+struct Stored {
+    schedule: Schedule,
+    jitter: f64,
+    retry_after_cap: Duration,
+}
+
+impl TryFrom<Stored> for RetryPolicy {
+    type Error = Problem;
+    fn try_from(stored: Stored) -> Result<Self, Problem> {
+        Ok(Self::new(stored.schedule)?.jitter(stored.jitter)?.retry_after_cap(stored.retry_after_cap))
+    }
 }
 
 impl Default for RetryPolicy {

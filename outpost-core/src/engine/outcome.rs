@@ -82,6 +82,7 @@ pub fn conclude(
         at: timing.ended_at,
         by: DisabledBy::Gone,
         reason: "the receiver answered 410 Gone, which asks for no more events".to_owned(),
+        last_error: None,
     });
     let attempt = Attempt {
         id,

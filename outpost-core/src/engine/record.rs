@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::domain::attempt::{Attempt, Outcome};
 use crate::domain::delivery::{CancelReason, Delivery, DeliveryKey, DeliveryState, Trigger};
 use crate::domain::destination::Disabled;
+use crate::domain::health::{Health, Judge, Judgement};
+use crate::domain::settings::DeliverySettings;
 use crate::domain::tenant::StringMap;
 use crate::domain::topic::Topics;
 use crate::values::id::{DestinationId, Incarnation, TenantId};
@@ -42,6 +44,13 @@ pub struct DestinationRecord {
     pub name: Option<String>,
     /// The topics it wants.
     pub topics: Topics,
+    /// Which of the topics' events it wants: a [`DestinationFilter`](crate::DestinationFilter) as its JSON
+    /// text, exactly as it was given.
+    pub filter: Option<Arc<str>>,
+    /// How it is sent to, where that differs from the defaults.
+    pub settings: Arc<DeliverySettings>,
+    /// The operator made it, not the tenant.
+    pub by_operator: bool,
     /// The sealed config.
     pub config: Sealed,
     /// The sealed credentials.
@@ -177,6 +186,32 @@ impl DeliveryRecord {
             automatic_attempts: 0,
             last_outcome: None,
         }
+    }
+
+    /// A new delivery of an event that was published before, for a replay.
+    #[must_use]
+    pub fn replayed(
+        key: DeliveryKey,
+        tenant: Incarnation,
+        topic: Arc<str>,
+        destination: &DestinationRecord,
+        now: Timestamp,
+    ) -> Self {
+        let mut delivery = Self::new(key, tenant, topic, destination.epoch, now, false);
+        delivery.requested = Some(Trigger::Replay);
+        delivery
+    }
+
+    /// Whether it waits on the side of its lane that no hold stops.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.requested.is_some_and(Trigger::is_urgent)
+    }
+
+    /// Whether nothing more will happen to it by itself: it may be pruned once it is old enough.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !self.state.is_open() && self.due.is_none()
     }
 
     /// Whether somebody may be sending it.
@@ -357,19 +392,21 @@ impl DeliveryRecord {
 pub struct LaneRecord {
     /// The destination's incarnation.
     pub destination: Incarnation,
-    /// Nothing but requested attempts is claimed before this time.
+    /// Nothing but urgent attempts is claimed before this time.
     pub hold_until: Option<Timestamp>,
     /// How many holds came one after the other without a success between them. While it is not zero, one
     /// delivery at a time is claimed, to probe.
     pub strikes: u32,
     /// A claim left due work behind; until then only a claim that names the lane comes back for it.
     pub rest_until: Option<Timestamp>,
-    /// The earliest due time among deliveries of the destination's epoch without a requested attempt.
+    /// The earliest due time among deliveries of the destination's epoch that are not urgent.
     pub next_due: Option<Timestamp>,
-    /// The earliest due time among those with a requested attempt.
-    pub next_requested: Option<Timestamp>,
+    /// The earliest due time among those that are: [`DeliveryRecord::is_urgent`].
+    pub next_urgent: Option<Timestamp>,
     /// How many deliveries of the destination's epoch are open.
     pub open: i64,
+    /// How the destination fares.
+    pub health: Health,
 }
 
 /// What an outcome does to its lane.
@@ -389,15 +426,16 @@ pub enum LaneChange {
 impl LaneRecord {
     /// The lane of a new destination.
     #[must_use]
-    pub const fn new(destination: Incarnation) -> Self {
+    pub fn new(destination: Incarnation) -> Self {
         Self {
             destination,
             hold_until: None,
             strikes: 0,
             rest_until: None,
             next_due: None,
-            next_requested: None,
+            next_urgent: None,
             open: 0,
+            health: Health::default(),
         }
     }
 
@@ -406,13 +444,13 @@ impl LaneRecord {
     pub fn ready_at(&self) -> Option<Timestamp> {
         let scheduled =
             self.next_due.map(|due| due.max(self.hold_until.unwrap_or(due)).max(self.rest_until.unwrap_or(due)));
-        match (scheduled, self.next_requested) {
-            (Some(scheduled), Some(requested)) => Some(scheduled.min(requested)),
-            (scheduled, requested) => scheduled.or(requested),
+        match (scheduled, self.next_urgent) {
+            (Some(scheduled), Some(urgent)) => Some(scheduled.min(urgent)),
+            (scheduled, urgent) => scheduled.or(urgent),
         }
     }
 
-    /// Whether only requested attempts may be claimed at `now`.
+    /// Whether only urgent attempts may be claimed at `now`.
     #[must_use]
     pub fn is_held(&self, now: Timestamp) -> bool {
         self.hold_until.is_some_and(|until| until > now)
@@ -433,6 +471,20 @@ impl LaneRecord {
             wanted.min(1)
         } else {
             wanted
+        }
+    }
+
+    /// Takes an attempt into account in the destination's health, unless the destination is disabled or
+    /// deleted already: what was still on its way then tells nothing new.
+    #[must_use]
+    pub fn judge(&mut self, destination: &DestinationRecord, attempt: &Attempt, judge: Judge) -> Judgement {
+        if destination.is_enabled() { self.health.judge(attempt, judge) } else { Judgement::default() }
+    }
+
+    /// Follows a write of the destination: enabling it starts its health anew.
+    pub fn rewritten(&mut self, before: &DestinationRecord, after: &DestinationRecord) {
+        if before.disabled.is_some() && after.disabled.is_none() {
+            self.health = Health::default();
         }
     }
 

@@ -87,7 +87,7 @@ impl Destinations<'_> {
                     .map_err(|problem| Error::invalid(OPERATION, vec![problem]))?,
             };
             let by = if self.0.actor.is_operator() { DisabledBy::Operator } else { DisabledBy::Tenant };
-            let disabled = new.disabled.clone().map(|reason| Disabled { at: now, by, reason });
+            let disabled = new.disabled.clone().map(|reason| Disabled { at: now, by, reason, last_error: None });
             let mut record = DestinationRecord {
                 id,
                 incarnation,
@@ -96,6 +96,9 @@ impl Destinations<'_> {
                 kind: new.kind.clone(),
                 name: new.name.clone(),
                 topics: new.topics.clone(),
+                filter: None,
+                settings: Default::default(),
+                by_operator: self.0.actor.is_operator(),
                 config: Default::default(),
                 credentials: Default::default(),
                 delivery_metadata: Default::default(),
@@ -447,7 +450,8 @@ impl Destinations<'_> {
             }
             Some(_) => false,
             None => {
-                record.disable(Disabled { at: self.0.shared().now(), by, reason: reason.to_owned() });
+                let at = self.0.shared().now();
+                record.disable(Disabled { at, by, reason: reason.to_owned(), last_error: None });
                 true
             }
         }

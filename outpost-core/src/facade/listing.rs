@@ -149,7 +149,7 @@ fn position(row: &Row) -> Option<Position> {
         Row::Event(event) => at(event.time, event.id.as_str(), event.tenant),
         Row::Delivery(delivery) => at(delivery.created_at, delivery.key.event.as_str(), delivery.key.destination),
         Row::Attempt(attempt) => at(attempt.time, attempt.id.as_str(), attempt.tenant),
-        Row::Record(_) | Row::Lane(_) => None,
+        Row::Record(_) | Row::Lane(_) | Row::Usage(_) => None,
     }
 }
 

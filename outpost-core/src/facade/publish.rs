@@ -305,6 +305,9 @@ async fn settle(checked: &Checked, pending: Pending) -> Result<Option<Published>
             let message = format!("the id {} belongs to a different event; nothing was stored", checked.id);
             Err(Error::new(ErrorKind::Conflict, OPERATION, message))
         }
+        IngestOutcome::OverQuota { .. } => {
+            Err(Error::new(ErrorKind::LimitReached, OPERATION, "the tenant has too much stored"))
+        }
         IngestOutcome::Outdated => Ok(None),
     }
 }

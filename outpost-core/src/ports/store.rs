@@ -16,6 +16,9 @@ use crate::domain::attempt::Attempt;
 use crate::domain::delivery::{Delivery, DeliveryKey, DeliveryState, Trigger};
 use crate::domain::destination::Disabled;
 use crate::domain::event::Event;
+use crate::domain::health::{Judge, Judgement};
+use crate::domain::rollup::{Level, RollupKey, Tally};
+use crate::domain::settings::DeliverySettings;
 use crate::domain::tenant::Tenant;
 use crate::engine::record::{DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken, RequestRefusal};
 use crate::values::id::{AttemptId, DestinationId, EventId, Incarnation, TenantId};
@@ -172,6 +175,21 @@ pub enum Write {
         /// Why.
         trigger: Trigger,
     },
+    /// Asks for attempts at many deliveries of one destination: part of a replay. Answers for how many.
+    Replay {
+        /// Which destination; refused as [`Stale`](Refusal::Stale) at another revision, and as
+        /// [`DestinationDisabled`](RequestRefusal::DestinationDisabled) when it is not enabled.
+        destination: Incarnation,
+        /// The destination's revision that `create` was matched against.
+        revision: i64,
+        /// Of events with a delivery: [`DeliveryRecord::request`](crate::DeliveryRecord::request) with
+        /// [`Trigger::Replay`]. Those that do not exist or do not allow it are passed over.
+        request: Vec<EventId>,
+        /// Of events without a delivery:
+        /// [`DeliveryRecord::replayed`](crate::DeliveryRecord::replayed). Those that are not stored, or have
+        /// one by now, are passed over.
+        create: Vec<EventId>,
+    },
     /// Cancels a delivery: [`DeliveryRecord::cancel`](crate::DeliveryRecord::cancel).
     CancelDelivery {
         /// Which.
@@ -216,7 +234,8 @@ pub enum Refusal {
 /// What came of [`Store::apply`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApplyOutcome {
-    /// All writes happened. Holds each one's new revision, 0 where there is none.
+    /// All writes happened. Holds each one's new revision, 0 where there is none; for a replay, of how
+    /// many deliveries an attempt was requested.
     Done(Vec<i64>),
     /// Nothing happened.
     Refused {
@@ -256,6 +275,10 @@ pub enum Key {
     AttemptsOf(DeliveryKey),
     /// A small record that has not expired.
     Record(String, String),
+    /// The small records of a kind whose key starts with this text, by key, at most 1000.
+    Records(String, String),
+    /// What a tenant has stored.
+    Usage(Incarnation),
     /// A destination's lane.
     Lane(Incarnation),
 }
@@ -286,6 +309,38 @@ pub enum Row {
     Record(SmallRecord),
     /// A lane.
     Lane(LaneRecord),
+    /// What a tenant has stored.
+    Usage(Usage),
+}
+
+/// What a tenant has stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many events.
+    pub events: u64,
+    /// How many bytes of payloads, and of answers' bodies that were kept.
+    pub bytes: u64,
+    /// How many open deliveries: the sum of its lanes' [`open`](LaneRecord::open).
+    pub open: u64,
+}
+
+/// How much a tenant may have stored for a further event to be accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Open deliveries, those of the further event included.
+    pub open: Option<u64>,
+    /// [`Usage::bytes`], the further event's payload included.
+    pub bytes: Option<u64>,
+}
+
+impl Quota {
+    /// Whether an event with `bytes` of payload and `open` new open deliveries is too much.
+    #[must_use]
+    pub fn is_exceeded(&self, usage: Usage, bytes: u64, open: u64) -> bool {
+        let over = |quota: Option<u64>, sum: u64| quota.is_some_and(|most| sum > most);
+        (open > 0 && over(self.open, usage.open.saturating_add(open)))
+            || over(self.bytes, usage.bytes.saturating_add(bytes))
+    }
 }
 
 /// The lists of [`Store::scan`].
@@ -376,6 +431,19 @@ pub struct IngestItem {
     pub deliveries: Vec<NewDelivery>,
 }
 
+impl IngestItem {
+    /// How many of its deliveries are open from the start.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.deliveries.iter().filter(|delivery| !delivery.skipped).count() as u64
+    }
+
+    /// The enabled destinations among its deliveries, which its rollups count.
+    pub fn matched(&self) -> impl Iterator<Item = Incarnation> + Clone {
+        self.deliveries.iter().filter(|delivery| !delivery.skipped).map(|delivery| delivery.destination)
+    }
+}
+
 /// A request of [`Store::ingest`].
 #[derive(Clone, Debug)]
 pub struct Ingest {
@@ -383,6 +451,8 @@ pub struct Ingest {
     pub now: Timestamp,
     /// The lease for deliveries that are handed out.
     pub lease: Lease,
+    /// What each tenant may have stored; follow-up events are stored regardless.
+    pub quota: Quota,
     /// Each is stored as a whole or not at all, independently of the others.
     pub items: Vec<IngestItem>,
 }
@@ -404,6 +474,11 @@ pub enum IngestOutcome {
     Conflict,
     /// The tenant is gone or its subscriptions have changed; nothing was written.
     Outdated,
+    /// The tenant would have more than the quota; nothing was written. Told only of what is current and new.
+    OverQuota {
+        /// What the tenant has, items stored before in the same batch included.
+        usage: Usage,
+    },
 }
 
 /// A request of [`Store::claim`].
@@ -454,12 +529,14 @@ pub struct VisitedLane {
     pub lane: LaneRecord,
     /// There is due work left in it that may be claimed.
     pub more: bool,
+    /// The destination's own settings.
+    pub settings: Arc<DeliverySettings>,
 }
 
 /// What came of [`Store::claim`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claimed {
-    /// The deliveries, leased to the caller. Within a lane requested ones first, then oldest due first, then
+    /// The deliveries, leased to the caller. Within a lane urgent ones first, then oldest due first, then
     /// in the order they were stored.
     pub deliveries: Vec<ClaimedDelivery>,
     /// The lanes that were visited and not saturated.
@@ -492,6 +569,14 @@ pub enum SettleAction {
     },
 }
 
+/// Makes the events that tell of a destination's health, once the commit has found out about it. Must be
+/// quick and pure: a store calls it inside its transaction, possibly more than once.
+pub trait Alerts: std::fmt::Debug + Send + Sync {
+    /// The events to be stored in the same commit, before the destination is disabled: their
+    /// `subscriptions` are those before it.
+    fn events(&self, judgement: &Judgement) -> Vec<IngestItem>;
+}
+
 /// One item of [`Store::settle`].
 #[derive(Clone, Debug)]
 pub struct SettleItem {
@@ -506,6 +591,12 @@ pub struct SettleItem {
     /// Disable the destination, unless it is disabled or deleted already, and raise the tenant's
     /// `subscriptions`.
     pub disable: Option<Disabled>,
+    /// How an attempt counts into the lane's health, by [`LaneRecord::judge`]; what that disables is
+    /// disabled as by `disable`, which comes first. `None`: it does not count.
+    pub judge: Option<Judge>,
+    /// Tells of what was judged: more events for the same commit, under the same conditions as
+    /// `follow_ups`.
+    pub alerts: Option<Arc<dyn Alerts>>,
     /// Events stored in the same commit, before the disabling: their `subscriptions` are those before it.
     pub follow_ups: Vec<IngestItem>,
 }
@@ -528,6 +619,9 @@ pub enum SettleOutcome {
         state: DeliveryState,
         /// When it is due next.
         due: Option<Timestamp>,
+        /// What was found out about the destination's health. `disabled` is what this item disabled it for,
+        /// by whichever way; `None` when it was disabled already.
+        judgement: Judgement,
     },
     /// The caller holds the delivery no longer; nothing was written.
     Stale,
@@ -542,6 +636,68 @@ pub struct Sweep {
     pub now: Timestamp,
     /// At most this many rows are changed.
     pub limit: u32,
+    /// Rollups of each level, in the order of [`Level::ALL`], are deleted when they start before this.
+    pub rollups_before: [Timestamp; 3],
+}
+
+/// A request of [`Store::prune`].
+#[derive(Clone, Debug)]
+pub struct Prune {
+    /// The time.
+    pub now: Timestamp,
+    /// Of this tenant only, live or deleted.
+    pub tenant: Option<Incarnation>,
+    /// Only events that were stored before this and whose deliveries all ended before this, later attempts
+    /// at them included. An event with a delivery that is open as it is written, leased, or has a requested
+    /// attempt stays, whatever its age.
+    pub before: Timestamp,
+    /// Where the last call stopped; `None` to begin.
+    pub resume: Option<Bytes>,
+    /// At most this many events are deleted.
+    pub limit: u32,
+    /// At most about this many events are examined.
+    pub examine: u32,
+}
+
+/// What came of [`Store::prune`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many events were deleted, with their deliveries and attempts.
+    pub events: u64,
+    /// How many attempts.
+    pub attempts: u64,
+    /// How many bytes of payloads and bodies, as [`Usage::bytes`] counts them.
+    pub bytes: u64,
+    /// How many events were examined and kept.
+    pub kept: u64,
+    /// Where to go on; `None`: the end was reached.
+    pub resume: Option<Bytes>,
+}
+
+/// A request of [`Store::rollups`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollups {
+    /// Of which level.
+    pub level: Level,
+    /// Of events if true, else of attempts.
+    pub events: bool,
+    /// Of this tenant only.
+    pub tenant: Option<Incarnation>,
+    /// Starting at or after this.
+    pub from: Timestamp,
+    /// Starting before this.
+    pub until: Timestamp,
+    /// At most this many rows, at least 1.
+    pub limit: u32,
+}
+
+/// What came of [`Store::rollups`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RollupRows {
+    /// The rows, ordered by their start.
+    pub rows: Vec<(RollupKey, Tally)>,
+    /// There are more than the limit.
+    pub more: bool,
 }
 
 /// What came of [`Store::sweep`].
@@ -581,8 +737,18 @@ pub trait Store: Send + Sync + 'static {
     async fn settle(&self, request: Settle) -> StoreResult<Vec<SettleOutcome>>;
 
     /// Writes down, in one bounded batch, what reads show already: open deliveries that their
-    /// destination's disabling or deletion ended and nobody holds; small records that have expired.
+    /// destination's disabling or deletion ended and nobody holds; small records that have expired. Deletes
+    /// old rollups.
     async fn sweep(&self, request: Sweep) -> StoreResult<Swept>;
+
+    /// Deletes, in one bounded batch, events that are over, with everything that hangs on them but the
+    /// rollups, which outlive the log. Gives the space back where the store can.
+    async fn prune(&self, request: Prune) -> StoreResult<Pruned>;
+
+    /// Reads rollups from one snapshot. Every ingest counts what it stores, and every settle the attempts it
+    /// writes, in the same commit, by the functions of [`rollup`](crate::rollup). Its cost depends on the
+    /// rows it reads, not on how many events and attempts they stand for.
+    async fn rollups(&self, request: Rollups) -> StoreResult<RollupRows>;
 
     /// Waits until somebody else than this handle has changed the store since it answered `since`, and
     /// answers the new version; start with 0. A store that nobody else can reach never answers. It may
@@ -623,6 +789,12 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     async fn sweep(&self, request: Sweep) -> StoreResult<Swept> {
         (**self).sweep(request).await
+    }
+    async fn prune(&self, request: Prune) -> StoreResult<Pruned> {
+        (**self).prune(request).await
+    }
+    async fn rollups(&self, request: Rollups) -> StoreResult<RollupRows> {
+        (**self).rollups(request).await
     }
     async fn changed(&self, since: u64) -> StoreResult<u64> {
         (**self).changed(since).await

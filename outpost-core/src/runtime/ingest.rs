@@ -65,7 +65,7 @@ async fn store_batch(shared: &Arc<Shared>, mut batch: Vec<Submission>) {
     }
     let lease = shared.new_lease(now);
     let items: Vec<IngestItem> = batch.iter().map(|submission| submission.item.clone()).collect();
-    let (outcomes, uncertain) = commit(shared, Ingest { now, lease, items }).await;
+    let (outcomes, uncertain) = commit(shared, Ingest { now, lease, quota: Default::default(), items }).await;
     match outcomes {
         Ok(outcomes) => hand_over(shared, batch, outcomes, lease, now, uncertain),
         Err(error) => {

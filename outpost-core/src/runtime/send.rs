@@ -178,6 +178,8 @@ fn record(shared: &Shared, work: Work, place: &Place, timing: Timing, result: Re
             action: SettleAction::Attempted { attempt: conclusion.attempt, next: conclusion.next },
             lane: conclusion.lane,
             disable: conclusion.disable,
+            judge: None,
+            alerts: None,
             follow_ups: Vec::new(),
         },
         tenant: work.delivery.event.tenant,

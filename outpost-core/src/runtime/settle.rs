@@ -47,6 +47,8 @@ impl Ended {
                 action,
                 lane: None,
                 disable: None,
+                judge: None,
+                alerts: None,
                 follow_ups: Vec::new(),
             },
             note: None,
@@ -141,7 +143,7 @@ async fn commit(shared: &Shared, items: Vec<SettleItem>, refused_tries: u32) -> 
 
 fn note_all(shared: &Arc<Shared>, batch: &[Ended], outcomes: Vec<SettleOutcome>) {
     for (ended, outcome) in batch.iter().zip(outcomes) {
-        let SettleOutcome::Done { state, due } = outcome else {
+        let SettleOutcome::Done { state, due, judgement: _ } = outcome else {
             // The lease had lapsed, or a commit was repeated that had happened after all. Either way only the
             // store knows when the delivery is due next.
             tracing::debug!(event = %ended.item.key.event, ?outcome, "an outcome is in the store already or came too late");

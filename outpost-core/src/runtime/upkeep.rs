@@ -37,7 +37,11 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
             () = shared.clock.sleep(SWEEP_EVERY) => {}
         }
         loop {
-            match shared.store.sweep(Sweep { now: shared.now(), limit: SWEEP_BATCH }).await {
+            match shared
+                .store
+                .sweep(Sweep { now: shared.now(), limit: SWEEP_BATCH, rollups_before: [crate::Timestamp::MIN; 3] })
+                .await
+            {
                 Ok(swept) if swept.more && swept.changed > 0 => tries = 0,
                 Ok(_) => {
                     tries = 0;

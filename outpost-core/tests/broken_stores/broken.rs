@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use outpost_core::store::{
-    Apply, ApplyOutcome, Claim, Claimed, Fetch, Filter, Ingest, IngestOutcome, Key, List, Row, Scan, ScanPage, Settle,
-    SettleAction, SettleItem, SettleOutcome, StoreProfile, StoreResult, Sweep, Swept,
+    Apply, ApplyOutcome, Claim, Claimed, Fetch, Filter, Ingest, IngestOutcome, Key, List, Prune, Pruned, RollupRows,
+    Rollups, Row, Scan, ScanPage, Settle, SettleAction, SettleItem, SettleOutcome, StoreProfile, StoreResult, Sweep,
+    Swept,
 };
 use outpost_core::{
     Delivery, DeliveryKey, DeliveryState, DestinationRecord, Direction, Event, Incarnation, LeaseToken, MemoryStore,
@@ -190,6 +191,8 @@ impl Broken {
                     action: SettleAction::Released,
                     lane: None,
                     disable: None,
+                    judge: None,
+                    alerts: None,
                     follow_ups: Vec::new(),
                 };
                 let items = found.iter().map(|delivery| free(delivery.key.clone())).collect();
@@ -289,6 +292,14 @@ impl Store for Broken {
         self.settled(request).await
     }
 
+    async fn prune(&self, request: Prune) -> StoreResult<Pruned> {
+        self.inner.prune(request).await
+    }
+
+    async fn rollups(&self, request: Rollups) -> StoreResult<RollupRows> {
+        self.inner.rollups(request).await
+    }
+
     async fn sweep(&self, mut request: Sweep) -> StoreResult<Swept> {
         self.notes().swept = true;
         match self.how {
@@ -297,6 +308,7 @@ impl Store for Broken {
             Breakage::SweepsWithoutBound => request.limit = u32::MAX,
             _ => {}
         }
+
         let swept = self.inner.sweep(request).await?;
         Ok(Swept { more: swept.more || self.how == Breakage::SweepsForEver, ..swept })
     }

@@ -213,7 +213,7 @@ impl Broken {
         }
         debug_assert_eq!(outcomes.len(), total);
         let state = outpost_core::DeliveryState::Pending;
-        let done = SettleOutcome::Done { state, due: None };
+        let done = SettleOutcome::Done { state, due: None, judgement: outpost_core::Judgement::default() };
         Ok(places.into_iter().map(|place| place.map_or(done.clone(), |place| outcomes[place].clone())).collect())
     }
 

@@ -1,5 +1,6 @@
 //! The reference store: everything in memory, plain and obviously right. Other stores are compared with it.
 
+mod prune;
 mod rows;
 mod state;
 
@@ -10,8 +11,9 @@ use tokio::sync::watch;
 
 use self::state::State;
 use crate::ports::store::{
-    Apply, ApplyOutcome, Claim, Claimed, Durability, Fetch, Ingest, IngestOutcome, Row, Scan, ScanPage, Settle,
-    SettleOutcome, Store, StoreError, StoreErrorKind, StoreProfile, StoreResult, Sweep, Swept,
+    Apply, ApplyOutcome, Claim, Claimed, Durability, Fetch, Ingest, IngestOutcome, Prune, Pruned, RollupRows, Rollups,
+    Row, Scan, ScanPage, Settle, SettleOutcome, Store, StoreError, StoreErrorKind, StoreProfile, StoreResult, Sweep,
+    Swept,
 };
 use crate::values::time::Timestamp;
 
@@ -119,6 +121,16 @@ impl Store for MemoryStore {
         let swept = self.state()?.sweep(request);
         self.note_change(swept.changed > 0);
         Ok(swept)
+    }
+
+    async fn prune(&self, request: Prune) -> StoreResult<Pruned> {
+        let pruned = self.state()?.prune(&request);
+        self.note_change(pruned.events > 0);
+        Ok(pruned)
+    }
+
+    async fn rollups(&self, request: Rollups) -> StoreResult<RollupRows> {
+        Ok(self.state()?.rollups(&request))
     }
 
     async fn changed(&self, since: u64) -> StoreResult<u64> {

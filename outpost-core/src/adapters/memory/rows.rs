@@ -13,6 +13,7 @@ use crate::values::time::Timestamp;
 /// How many rows one key of a fetch may return at most where the number is not bounded otherwise.
 const FETCH_EVENTS: usize = 100;
 const FETCH_ATTEMPTS: usize = 1000;
+const FETCH_RECORDS: usize = 1000;
 
 impl State {
     pub(super) fn fetch(&self, now: Timestamp, key: &Key) -> Vec<Row> {
@@ -72,6 +73,15 @@ impl State {
                 .map(Row::Record)
                 .into_iter()
                 .collect(),
+            Key::Records(kind, prefix) => self
+                .records
+                .range((kind.clone(), prefix.clone())..)
+                .take_while(|((found, key), _)| found == kind && key.starts_with(prefix.as_str()))
+                .filter(|(_, record)| record.expires_at.is_none_or(|at| at > now))
+                .take(FETCH_RECORDS)
+                .map(|(_, record)| Row::Record(record.clone()))
+                .collect(),
+            Key::Usage(tenant) => vec![Row::Usage(self.usage(*tenant))],
             Key::Lane(destination) => self.lanes.get(destination).cloned().map(Row::Lane).into_iter().collect(),
         }
     }

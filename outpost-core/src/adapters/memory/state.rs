@@ -4,20 +4,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::attempt::Attempt;
-use crate::domain::delivery::DeliveryKey;
+use crate::domain::delivery::{DeliveryKey, Trigger};
 use crate::domain::event::Event;
+use crate::domain::health::Judgement;
+use crate::domain::rollup::{self, RollupKey, Tally};
 use crate::domain::tenant::Tenant;
 use crate::engine::record::Lease;
-use crate::engine::record::{DeliveryRecord, DestinationRecord, LaneRecord};
+use crate::engine::record::{DeliveryRecord, DestinationRecord, LaneRecord, RequestRefusal};
 use crate::ports::store::{
-    Apply, ApplyOutcome, Claim, Claimed, ClaimedDelivery, Expect, Ingest, IngestItem, IngestOutcome, Refusal, Settle,
-    SettleAction, SettleItem, SettleOutcome, SmallRecord, Sweep, Swept, VisitedLane, Write,
+    Apply, ApplyOutcome, Claim, Claimed, ClaimedDelivery, Expect, Ingest, IngestItem, IngestOutcome, Quota, Refusal,
+    Settle, SettleAction, SettleItem, SettleOutcome, SmallRecord, Sweep, Swept, Usage, VisitedLane, Write,
 };
 use crate::values::id::{AttemptId, DestinationId, EventId, Incarnation, TenantId};
 use crate::values::page::Position;
 use crate::values::time::Timestamp;
 
-/// Where a delivery waits: destination, epoch, whether it is requested, due time, age.
+/// Where a delivery waits: destination, epoch, whether it is urgent, due time, age.
 type DueKey = (Incarnation, i64, bool, Timestamp, u64);
 
 #[derive(Clone, Default)]
@@ -40,6 +42,9 @@ pub(super) struct State {
     pub(super) attempt_ids: HashMap<AttemptId, Arc<Attempt>>,
     pub(super) attempts_of: HashMap<DeliveryKey, Vec<Arc<Attempt>>>,
     pub(super) records: BTreeMap<(String, String), SmallRecord>,
+    pub(super) rollups: BTreeMap<RollupKey, Tally>,
+    /// What each tenant has stored, open deliveries not counted here.
+    pub(super) stored: HashMap<Incarnation, Usage>,
     age: u64,
 }
 
@@ -65,7 +70,7 @@ impl State {
             return ApplyOutcome::Outdated;
         }
         for item in &request.follow_ups {
-            self.ingest_one(request.now, None, item);
+            self.ingest_one(request.now, None, Quota::default(), item);
         }
         ApplyOutcome::Done(revisions)
     }
@@ -109,6 +114,9 @@ impl State {
                     .map_err(Refusal::Delivery)?;
                 Ok(0)
             }
+            Write::Replay { destination, revision, request, create } => {
+                self.replay(now, destination, revision, request, create)
+            }
             Write::CancelDelivery { key } => {
                 let destination = self.destinations.get(&key.destination).cloned().ok_or(Refusal::Missing)?;
                 self.change_delivery(&key, |delivery| delivery.cancel(now, destination.retires(delivery.epoch)))
@@ -117,6 +125,38 @@ impl State {
                 Ok(0)
             }
         }
+    }
+
+    fn replay(
+        &mut self,
+        now: Timestamp,
+        destination: Incarnation,
+        revision: i64,
+        request: Vec<EventId>,
+        create: Vec<EventId>,
+    ) -> Result<i64, Refusal> {
+        let record = self.destinations.get(&destination).cloned().ok_or(Refusal::Missing)?;
+        if !record.is_enabled() {
+            return Err(Refusal::Delivery(RequestRefusal::DestinationDisabled));
+        }
+        check_revision(Expect::Revision(revision), record.revision)?;
+        let mut requested = 0;
+        for event in request {
+            let done = self.change_delivery(&DeliveryKey { destination, event }, |found| {
+                found.request(Trigger::Replay, now, &record)
+            });
+            requested += i64::from(matches!(done, Some(Ok(()))));
+        }
+        for id in create {
+            let key = DeliveryKey { destination, event: id };
+            let Some(event) = self.events.get(&(record.tenant, key.event.clone())).cloned() else { continue };
+            if !self.deliveries.contains_key(&key) {
+                let topic = event.topic.clone();
+                self.add_delivery(&event, now, DeliveryRecord::replayed(key, event.tenant, topic, &record, now));
+                requested += 1;
+            }
+        }
+        Ok(requested)
     }
 
     fn put_tenant(&mut self, mut tenant: Tenant, expect: Expect) -> Result<i64, Refusal> {
@@ -190,11 +230,12 @@ impl State {
     /// Puts a changed destination in its place; a new epoch empties its lane.
     fn replace_destination(&mut self, destination: DestinationRecord) {
         let incarnation = destination.incarnation;
-        let old_epoch = self.destinations.get(&incarnation).map(|found| found.epoch);
-        let changed = old_epoch.is_some_and(|epoch| epoch != destination.epoch);
-        self.destinations.insert(incarnation, destination);
-        if changed && let Some(lane) = self.lanes.get_mut(&incarnation) {
-            lane.open = 0;
+        let before = self.destinations.insert(incarnation, destination.clone());
+        if let (Some(before), Some(lane)) = (before, self.lanes.get_mut(&incarnation)) {
+            if before.epoch != destination.epoch {
+                lane.open = 0;
+            }
+            lane.rewritten(&before, &destination);
         }
         self.refresh_lane(incarnation);
     }
@@ -231,10 +272,14 @@ impl State {
     }
 
     pub(super) fn ingest(&mut self, request: &Ingest) -> Vec<IngestOutcome> {
-        request.items.iter().map(|item| self.ingest_one(request.now, Some(request.lease), item)).collect()
+        request
+            .items
+            .iter()
+            .map(|item| self.ingest_one(request.now, Some(request.lease), request.quota, item))
+            .collect()
     }
 
-    fn ingest_one(&mut self, now: Timestamp, lease: Option<Lease>, item: &IngestItem) -> IngestOutcome {
+    fn ingest_one(&mut self, now: Timestamp, lease: Option<Lease>, quota: Quota, item: &IngestItem) -> IngestOutcome {
         let event = &item.event;
         let id = (event.tenant, event.id.clone());
         if let Some(first) = self.events.get(&id) {
@@ -246,6 +291,17 @@ impl State {
         }
         if !self.is_current(item) {
             return IngestOutcome::Outdated;
+        }
+        let usage = self.usage(event.tenant);
+        let bytes = event.data.len() as u64;
+        if quota.is_exceeded(usage, bytes, item.open()) {
+            return IngestOutcome::OverQuota { usage };
+        }
+        let stored = self.stored.entry(event.tenant).or_default();
+        stored.events += 1;
+        stored.bytes += bytes;
+        for key in rollup::of_event(event, item.matched()) {
+            self.rollups.entry(key).or_default().add(&Tally::of_event());
         }
         let place = Position { time: event.time, id: event.id.to_string(), scope: event.tenant.as_i64() };
         self.event_order.insert((None, place.clone()), id.clone());
@@ -259,24 +315,36 @@ impl State {
             let allowed = self.lanes.get(&new.destination).is_some_and(|lane| lane.allows_hand_off(now));
             let hand_off = lease.filter(|_| new.hand_off && !new.skipped && allowed);
             leased.push(hand_off.is_some_and(|lease| delivery.take(lease).is_some()));
-            self.age += 1;
-            let place = Position { time: now, id: event.id.to_string(), scope: new.destination.as_i64() };
-            self.delivery_order.insert((None, place.clone()), key.clone());
-            self.delivery_order.insert((Some(event.tenant), place), key.clone());
-            self.fan_out.entry(id.clone()).or_default().insert(new.destination);
-            self.place(self.age, &delivery);
-            self.count_open(&delivery, 1);
-            self.deliveries.insert(key, (self.age, delivery));
-            self.refresh_lane(new.destination);
+            self.add_delivery(event, now, delivery);
         }
         IngestOutcome::Stored { leased }
+    }
+
+    fn add_delivery(&mut self, event: &Event, now: Timestamp, delivery: DeliveryRecord) {
+        let key = delivery.key.clone();
+        self.age += 1;
+        let place = Position { time: now, id: event.id.to_string(), scope: key.destination.as_i64() };
+        self.delivery_order.insert((None, place.clone()), key.clone());
+        self.delivery_order.insert((Some(event.tenant), place), key.clone());
+        self.fan_out.entry((event.tenant, event.id.clone())).or_default().insert(key.destination);
+        self.place(self.age, &delivery);
+        self.count_open(&delivery, 1);
+        self.deliveries.insert(key.clone(), (self.age, delivery));
+        self.refresh_lane(key.destination);
+    }
+
+    /// What a tenant has stored.
+    pub(super) fn usage(&self, tenant: Incarnation) -> Usage {
+        let lanes = self.destinations.values().filter(|found| found.tenant == tenant);
+        let open: i64 = lanes.filter_map(|found| self.lanes.get(&found.incarnation)).map(|lane| lane.open).sum();
+        Usage { open: open.unsigned_abs(), ..self.stored.get(&tenant).copied().unwrap_or_default() }
     }
 
     /// Changes a delivery and everything that hangs on it; `None` when there is no such delivery.
     fn change_delivery<T>(&mut self, key: &DeliveryKey, change: impl FnOnce(&mut DeliveryRecord) -> T) -> Option<T> {
         let (age, mut delivery) = self.deliveries.remove(key)?;
         if let Some(due) = delivery.due {
-            self.due.remove(&(key.destination, delivery.epoch, delivery.requested.is_some(), due, age));
+            self.due.remove(&(key.destination, delivery.epoch, delivery.is_urgent(), due, age));
         }
         self.count_open(&delivery, -1);
         let result = change(&mut delivery);
@@ -290,7 +358,7 @@ impl State {
     fn place(&mut self, age: u64, delivery: &DeliveryRecord) {
         if let Some(due) = delivery.due {
             let key = &delivery.key;
-            self.due.insert((key.destination, delivery.epoch, delivery.requested.is_some(), due, age), key.clone());
+            self.due.insert((key.destination, delivery.epoch, delivery.is_urgent(), due, age), key.clone());
         }
     }
 
@@ -304,9 +372,9 @@ impl State {
     }
 
     /// The earliest waiting delivery of a destination's present epoch.
-    fn earliest(&self, destination: Incarnation, epoch: i64, requested: bool) -> Option<(Timestamp, &DeliveryKey)> {
-        let from = (destination, epoch, requested, Timestamp::MIN, 0);
-        let to = (destination, epoch, requested, Timestamp::MAX, u64::MAX);
+    fn earliest(&self, destination: Incarnation, epoch: i64, urgent: bool) -> Option<(Timestamp, &DeliveryKey)> {
+        let from = (destination, epoch, urgent, Timestamp::MIN, 0);
+        let to = (destination, epoch, urgent, Timestamp::MAX, u64::MAX);
         self.due.range(from..=to).next().map(|((_, _, _, due, _), key)| (*due, key))
     }
 
@@ -314,12 +382,12 @@ impl State {
         let Some(record) = self.destinations.get(&destination) else { return };
         let (epoch, live) = (record.epoch, record.is_enabled());
         let next_due = self.earliest(destination, epoch, false).map(|(due, _)| due).filter(|_| live);
-        let next_requested = self.earliest(destination, epoch, true).map(|(due, _)| due).filter(|_| live);
+        let next_urgent = self.earliest(destination, epoch, true).map(|(due, _)| due).filter(|_| live);
         let Some(lane) = self.lanes.get_mut(&destination) else { return };
         if let Some(at) = lane.ready_at() {
             self.ready.remove(&(at, destination));
         }
-        (lane.next_due, lane.next_requested) = (next_due, next_requested);
+        (lane.next_due, lane.next_urgent) = (next_due, next_urgent);
         if let Some(at) = lane.ready_at() {
             self.ready.insert((at, destination));
         }
@@ -366,19 +434,19 @@ impl State {
 
     fn visit(&mut self, request: &Claim, destination: Incarnation, most: u32, claimed: &mut Claimed) {
         let Some(record) = self.destinations.get(&destination).filter(|found| found.is_enabled()) else { return };
-        let (epoch, revision) = (record.epoch, record.revision);
+        let (epoch, revision, settings) = (record.epoch, record.revision, record.settings.clone());
         let Some(lane) = self.lanes.get(&destination) else { return };
         let room = request.limit.saturating_sub(u32::try_from(claimed.deliveries.len()).unwrap_or(u32::MAX));
         let most = most.min(room);
         let mut scheduled_left = lane.allowance(request.now, most);
         let mut taken = 0;
         while taken < most {
-            let requested = self.earliest(destination, epoch, true).filter(|(due, _)| *due <= request.now);
+            let urgent = self.earliest(destination, epoch, true).filter(|(due, _)| *due <= request.now);
             let scheduled =
                 self.earliest(destination, epoch, false).filter(|(due, _)| *due <= request.now && scheduled_left > 0);
-            let Some((_, key)) = requested.or(scheduled) else { break };
+            let Some((_, key)) = urgent.or(scheduled) else { break };
             let key = key.clone();
-            let is_scheduled = requested.is_none();
+            let is_scheduled = urgent.is_none();
             let trigger = self.change_delivery(&key, |delivery| delivery.take(request.lease)).flatten();
             let (Some(trigger), Some((_, delivery))) = (trigger, self.deliveries.get(&key)) else { continue };
             let Some(event) = self.events.get(&(delivery.tenant, key.event.clone())) else { continue };
@@ -399,9 +467,9 @@ impl State {
         let now = request.now;
         let more = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
         self.change_lane(destination, |lane| {
-            let more = more(lane.next_requested) || (more(lane.next_due) && lane.allowance(now, 1) > 0);
+            let more = more(lane.next_urgent) || (more(lane.next_due) && lane.allowance(now, 1) > 0);
             lane.rest_until = more.then_some(rest_until);
-            claimed.lanes.push(VisitedLane { lane: lane.clone(), more });
+            claimed.lanes.push(VisitedLane { lane: lane.clone(), more, settings: settings.clone() });
         });
     }
 
@@ -415,18 +483,30 @@ impl State {
         if !held {
             return SettleOutcome::Stale;
         }
-        if item.follow_ups.iter().any(|follow_up| !self.is_current(follow_up)) {
+        let destination = item.key.destination;
+        let record = self.destinations.get(&destination).cloned();
+        let mut health = self.lanes.get(&destination).cloned();
+        let mut judgement = Judgement::default();
+        if let (SettleAction::Attempted { attempt, .. }, Some(judge), Some(lane), Some(record)) =
+            (&item.action, item.judge, &mut health, &record)
+        {
+            judgement = lane.judge(record, attempt, judge);
+        }
+        let enabled = record.filter(DestinationRecord::is_enabled);
+        judgement.disabled = item.disable.or(judgement.disabled).filter(|_| enabled.is_some());
+        let mut follow_ups = item.follow_ups;
+        follow_ups.extend(item.alerts.iter().flat_map(|alerts| alerts.events(&judgement)));
+        if follow_ups.iter().any(|follow_up| !self.is_current(follow_up)) {
             return SettleOutcome::Outdated;
         }
-        for follow_up in &item.follow_ups {
-            self.ingest_one(now, None, follow_up);
+        for follow_up in &follow_ups {
+            self.ingest_one(now, None, Quota::default(), follow_up);
         }
-        let destination = item.key.destination;
-        if let (Some(disabled), Some(found)) = (item.disable, self.destinations.get(&destination))
-            && found.is_enabled()
-        {
-            let mut record = found.clone();
-            record.disable(disabled);
+        if let Some(found) = health {
+            self.change_lane(destination, |lane| lane.health = found.health);
+        }
+        if let (Some(disabled), Some(mut record)) = (&judgement.disabled, enabled) {
+            record.disable(disabled.clone());
             record.revision += 1;
             let tenant = record.tenant;
             self.replace_destination(record);
@@ -444,7 +524,7 @@ impl State {
                 SettleAction::Extended { until } => delivery.extended(*until),
                 SettleAction::Retired { state } => delivery.retire(*state, now),
             }
-            SettleOutcome::Done { state: delivery.state, due: delivery.due }
+            SettleOutcome::Done { state: delivery.state, due: delivery.due, judgement }
         });
         if let SettleAction::Attempted { attempt, .. } = item.action {
             self.keep_attempt(attempt);
@@ -453,6 +533,10 @@ impl State {
     }
 
     fn keep_attempt(&mut self, attempt: Arc<Attempt>) {
+        for key in rollup::of_attempt(&attempt) {
+            self.rollups.entry(key).or_default().add(&Tally::of_attempt(&attempt));
+        }
+        self.stored.entry(attempt.tenant).or_default().bytes += body_of(&attempt);
         let place = Position { time: attempt.time, id: attempt.id.to_string(), scope: attempt.tenant.as_i64() };
         self.attempts.insert((None, place.clone()), attempt.clone());
         self.attempts.insert((Some(attempt.tenant), place), attempt.clone());
@@ -474,7 +558,13 @@ impl State {
             .filter(|(_, record)| record.expires_at.is_some_and(|at| at <= request.now))
             .map(|(key, _)| key.clone())
             .collect();
-        let total = retired.len() + expired.len();
+        let old: Vec<RollupKey> = self
+            .rollups
+            .keys()
+            .filter(|key| request.rollups_before.get(usize::from(key.level.code())).is_some_and(|at| key.start < *at))
+            .cloned()
+            .collect();
+        let total = retired.len() + expired.len() + old.len();
         let mut changed = 0;
         for key in retired.into_iter().take(request.limit as usize) {
             let ended = self.deliveries.get(&key).and_then(|(_, delivery)| self.retires(delivery));
@@ -487,6 +577,10 @@ impl State {
             self.records.remove(&key);
             changed += 1;
         }
+        for key in old.into_iter().take((request.limit - changed) as usize) {
+            self.rollups.remove(&key);
+            changed += 1;
+        }
         Swept { changed, more: total > changed as usize }
     }
 
@@ -496,6 +590,11 @@ impl State {
     ) -> Option<(crate::domain::delivery::DeliveryState, Timestamp)> {
         self.destinations.get(&delivery.key.destination)?.retires(delivery.epoch)
     }
+}
+
+/// How many bytes of an attempt count as stored.
+pub(super) fn body_of(attempt: &Attempt) -> u64 {
+    attempt.response.as_ref().map_or(0, |response| response.body.len() as u64)
 }
 
 fn check_revision(expect: Expect, found: i64) -> Result<(), Refusal> {

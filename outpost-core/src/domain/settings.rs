@@ -1,0 +1,72 @@
+//! How one destination is sent to, where that differs from the defaults.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::retry::RetryPolicy;
+use crate::values::error::Problem;
+
+/// The shortest timeout of a destination.
+pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+/// The most events per period of a [`RateLimit`].
+pub const MAX_RATE: u32 = 1_000_000;
+/// The longest period of a [`RateLimit`].
+pub const MAX_RATE_PERIOD: Duration = Duration::from_secs(24 * 3600);
+
+/// So many events in such a time, at most. Unused allowance adds up to one period's worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RateLimit {
+    /// How many, 1 to [`MAX_RATE`].
+    pub events: u32,
+    /// In what time, 1 ms to [`MAX_RATE_PERIOD`].
+    pub per: Duration,
+}
+
+/// What differs for one destination; `None`: as everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeliverySettings {
+    /// How long one attempt may take, from [`MIN_TIMEOUT`] to the longest that the engine was built for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// How many requests one process sends to it at once, at least 1; the engine's own limit holds besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// How fast one process sends to it. What is over the limit waits, and waiting is no attempt.
+    /// Attempts that somebody asked for by hand do not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// When its failed deliveries are tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
+}
+
+// Jitter and factor are never NaN: the policy's constructor refuses them.
+impl Eq for DeliverySettings {}
+
+impl DeliverySettings {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks the bounds; every problem is reported.
+    pub(crate) fn check(&self, longest_timeout: Duration, problems: &mut Vec<Problem>) {
+        if self.timeout.is_some_and(|timeout| !(MIN_TIMEOUT..=longest_timeout).contains(&timeout)) {
+            let message = format!("must be between {MIN_TIMEOUT:?} and {longest_timeout:?}");
+            problems.push(Problem::new("settings.timeout", message));
+        }
+        if self.concurrency == Some(0) {
+            problems.push(Problem::new("settings.concurrency", "must be at least 1"));
+        }
+        if let Some(limit) = self.rate_limit {
+            if !(1..=MAX_RATE).contains(&limit.events) {
+                problems.push(Problem::new("settings.rate_limit.events", format!("must be 1 to {MAX_RATE}")));
+            }
+            if !(Duration::from_millis(1)..=MAX_RATE_PERIOD).contains(&limit.per) {
+                problems.push(Problem::new("settings.rate_limit.per", "must be 1 ms to 24 hours"));
+            }
+        }
+    }
+}
