@@ -29,19 +29,20 @@ pub use domain::destination::{
 pub use domain::egress::{EgressPolicy, EgressPolicyBuilder, Refused};
 pub use domain::event::{Event, Fingerprint};
 pub use domain::health::{Health, HealthNews, HealthPolicy, Judge, Judgement, LEAST_FAILURES, WARNINGS};
+pub use domain::operator::{OPERATOR_DESTINATION, OPERATOR_TENANT, OPERATOR_TOPICS};
 pub use domain::retry::{MAX_ATTEMPTS, MAX_DELAY, RetryPolicy, Schedule};
 pub use domain::rollup;
-pub use domain::settings::{DeliverySettings, MAX_RATE, MAX_RATE_PERIOD, MIN_TIMEOUT, RateLimit};
+pub use domain::settings::{DeliverySettings, MAX_RATE, MAX_RATE_PERIOD, MIN_TIMEOUT, RateLimit, TenantLimits};
 pub use domain::signing::{BodyKey, KeyError, Scheme, SigningKey};
 pub use domain::tenant::{StringMap, Tenant};
 pub use domain::topic::{MAX_TOPIC_LEN, MAX_TOPICS, Topics, check_topic};
 pub use domain::verify::{Verifier, VerifyError};
 pub use engine::record::{
-    DeliveryRecord, DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken, RequestRefusal,
+    DeliveryRecord, DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken, RequestRefusal, stands_for_schedule,
 };
 pub use facade::{
     AttemptFilter, Deliveries, DeliveryFilter, Destinations, EventFilter, Events, MAX_PUBLISH_BATCH, NewEvent,
-    OfDestination, OfTenant, Outpost, OutpostBuilder, Published, PutTenant, Scope, Tenants,
+    OfDestination, OfTenant, OperatorDestination, Outpost, OutpostBuilder, Published, PutTenant, Scope, Tenants,
 };
 pub use ports::clock::{BoxFuture, Clock, Entropy};
 pub use ports::net::{Dialer, Io, Resolver};

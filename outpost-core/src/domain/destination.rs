@@ -28,6 +28,21 @@ pub enum DisabledBy {
     Failing,
 }
 
+impl DisabledBy {
+    /// The name, as operator events tell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Operator => "operator",
+            Self::OperatorLock => "operator_lock",
+            Self::Gone => "gone",
+            Self::Failures => "consecutive_failure",
+            Self::Failing => "failing",
+        }
+    }
+}
+
 /// That a destination is disabled, since when and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disabled {

@@ -23,6 +23,17 @@ pub struct RateLimit {
     pub per: Duration,
 }
 
+impl RateLimit {
+    fn check(&self, field: &str, problems: &mut Vec<Problem>) {
+        if !(1..=MAX_RATE).contains(&self.events) {
+            problems.push(Problem::new(format!("{field}.events"), format!("must be 1 to {MAX_RATE}")));
+        }
+        if !(Duration::from_millis(1)..=MAX_RATE_PERIOD).contains(&self.per) {
+            problems.push(Problem::new(format!("{field}.per"), "must be 1 ms to 24 hours"));
+        }
+    }
+}
+
 /// What differs for one destination; `None`: as everywhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeliverySettings {
@@ -61,12 +72,36 @@ impl DeliverySettings {
             problems.push(Problem::new("settings.concurrency", "must be at least 1"));
         }
         if let Some(limit) = self.rate_limit {
-            if !(1..=MAX_RATE).contains(&limit.events) {
-                problems.push(Problem::new("settings.rate_limit.events", format!("must be 1 to {MAX_RATE}")));
-            }
-            if !(Duration::from_millis(1)..=MAX_RATE_PERIOD).contains(&limit.per) {
-                problems.push(Problem::new("settings.rate_limit.per", "must be 1 ms to 24 hours"));
-            }
+            limit.check("settings.rate_limit", problems);
         }
+    }
+}
+
+/// How often one tenant's users may do what makes requests at once. Counted by each process for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Test events.
+    pub tests: RateLimit,
+    /// Deliveries retried by hand.
+    pub retries: RateLimit,
+    /// Replays started.
+    pub replays: RateLimit,
+}
+
+impl Default for TenantLimits {
+    /// 20 tests, 200 retries and 5 replays a minute.
+    fn default() -> Self {
+        let a_minute = |events| RateLimit { events, per: Duration::from_secs(60) };
+        Self { tests: a_minute(20), retries: a_minute(200), replays: a_minute(5) }
+    }
+}
+
+impl TenantLimits {
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (field, limit) in [("tests", self.tests), ("retries", self.retries), ("replays", self.replays)] {
+            limit.check(&format!("tenant_limits.{field}"), &mut problems);
+        }
+        problems
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod outcome;
 pub mod pace;
+pub mod rate;
 pub mod record;
 pub mod scheduler;

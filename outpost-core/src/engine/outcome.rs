@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::attempt::ErrorClass;
 use crate::domain::attempt::{Attempt, Outcome};
 use crate::domain::delivery::Trigger;
 use crate::domain::destination::{Disabled, DisabledBy};
+use crate::domain::health::{HealthPolicy, Judge};
 use crate::domain::retry::RetryPolicy;
 use crate::engine::pace::Pace;
-use crate::engine::record::LaneChange;
+use crate::engine::record::{LaneChange, stands_for_schedule};
 use crate::ports::store::ClaimedDelivery;
 use crate::ports::transport::{DeliveryError, Receipt, Verdict};
 use crate::values::id::AttemptId;
@@ -36,6 +38,8 @@ pub struct Conclusion {
     pub lane: Option<LaneChange>,
     /// Whether the destination is to be disabled.
     pub disable: Option<Disabled>,
+    /// How it counts into the destination's health; a test and a fault on our side do not.
+    pub judge: Option<Judge>,
 }
 
 /// Decides what an attempt's result means.
@@ -47,7 +51,7 @@ pub fn conclude(
     id: AttemptId,
     timing: Timing,
     result: Result<Receipt, DeliveryError>,
-    policy: &RetryPolicy,
+    (policy, health): (&RetryPolicy, HealthPolicy),
     pace: &mut Pace,
     random: u64,
 ) -> Conclusion {
@@ -68,9 +72,11 @@ pub fn conclude(
         None => None,
     };
     let gone = verdict == Some(Verdict::Gone);
+    let number = delivery.attempts.saturating_add(1);
+    let scheduled = stands_for_schedule(delivery.trigger, number, delivery.state);
     let next = if success || gone {
         None
-    } else if delivery.trigger != Trigger::Automatic {
+    } else if !scheduled {
         delivery.scheduled_at
     } else if delivery.event.eligible_for_retry {
         let made = delivery.automatic_attempts.saturating_add(1);
@@ -78,18 +84,22 @@ pub fn conclude(
     } else {
         None
     };
-    let disable = gone.then(|| Disabled {
+    let disable = (gone && health.disable_when_gone).then(|| Disabled {
         at: timing.ended_at,
         by: DisabledBy::Gone,
         reason: "the receiver answered 410 Gone, which asks for no more events".to_owned(),
         last_error: None,
     });
+    let ours = error.as_ref().is_some_and(|error| error.class == ErrorClass::System);
+    let exhausted = !success && !gone && next.is_none() && scheduled && delivery.event.eligible_for_retry;
+    let counts = !ours && delivery.trigger != Trigger::Test;
+    let judge = counts.then_some(Judge { policy: health, exhausted });
     let attempt = Attempt {
         id,
         delivery: delivery.key.clone(),
         tenant: delivery.event.tenant,
         topic: delivery.event.topic.clone(),
-        number: delivery.attempts.saturating_add(1),
+        number,
         trigger: delivery.trigger,
         started_at: timing.started_at,
         time: timing.ended_at,
@@ -100,5 +110,5 @@ pub fn conclude(
         error,
         next_attempt_at: next,
     };
-    Conclusion { attempt: Arc::new(attempt), next, lane, disable }
+    Conclusion { attempt: Arc::new(attempt), next, lane, disable, judge }
 }

@@ -29,13 +29,20 @@ impl Pace {
         Self { limit: limit.max(1), window: limit.max(1), hold_until: None, held_at: None, strikes: 0 }
     }
 
+    /// Changes the limit. A destination that ran at the old one runs at the new one.
+    pub fn set_limit(&mut self, limit: u32) {
+        let limit = limit.max(1);
+        self.window = if self.window == self.limit { limit } else { self.window.min(limit) };
+        self.limit = limit;
+    }
+
     /// How many requests may be on their way at once.
     #[must_use]
     pub const fn window(&self) -> u32 {
         self.window
     }
 
-    /// Until when only requested attempts are sent, if that is after `now`.
+    /// Until when only urgent attempts are sent, if that is after `now`.
     #[must_use]
     pub fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.hold_until.filter(|until| *until > now)

@@ -146,6 +146,13 @@ pub struct DeliveryRecord {
     pub last_outcome: Option<Outcome>,
 }
 
+/// Whether an attempt is one of the schedule: it was made by it, or it is the first at a delivery that a
+/// replay has made, whose schedule begins with it.
+#[must_use]
+pub fn stands_for_schedule(trigger: Trigger, number: u32, state: DeliveryState) -> bool {
+    trigger == Trigger::Automatic || (trigger == Trigger::Replay && number == 1 && state.is_open())
+}
+
 /// Why a request about a delivery is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestRefusal {
@@ -251,11 +258,12 @@ impl DeliveryRecord {
         next: Option<Timestamp>,
         retired: Option<(DeliveryState, Timestamp)>,
     ) {
-        let requested = attempt.trigger != Trigger::Automatic;
+        let requested = !stands_for_schedule(attempt.trigger, attempt.number, self.state);
         self.attempts = attempt.number;
-        if requested {
+        if attempt.trigger != Trigger::Automatic {
             self.requested = None;
-        } else {
+        }
+        if !requested {
             self.automatic_attempts += 1;
             self.scheduled_at = next;
         }

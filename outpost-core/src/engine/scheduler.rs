@@ -6,9 +6,11 @@
 //! always stays free for whoever comes next.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
-use crate::domain::delivery::Trigger;
+use crate::domain::settings::DeliverySettings;
 use crate::engine::pace::Pace;
+use crate::engine::rate::Bucket;
 use crate::engine::record::{LaneRecord, LeaseToken};
 use crate::ports::store::ClaimedDelivery;
 use crate::values::id::Incarnation;
@@ -38,8 +40,8 @@ impl Work {
         self.delivery.event.data.len()
     }
 
-    fn is_requested(&self) -> bool {
-        self.delivery.trigger != Trigger::Automatic
+    fn is_urgent(&self) -> bool {
+        self.delivery.trigger.is_urgent()
     }
 }
 
@@ -65,13 +67,15 @@ const QUEUE_SHARE: u32 = 4;
 
 struct Lane {
     tenant: Incarnation,
-    /// Requested attempts; they go first and pass a hold.
-    requested: VecDeque<Work>,
+    /// Attempts that somebody waits for; they go first, past a hold and a rate limit.
+    urgent: VecDeque<Work>,
     scheduled: VecDeque<Work>,
     /// Room promised to deliveries that are being stored.
     reserved: u32,
     in_flight: u32,
     pace: Pace,
+    settings: Arc<DeliverySettings>,
+    bucket: Option<Bucket>,
     /// The store holds due work of this lane that is not in memory.
     backlog: bool,
     /// It stands in its tenant's ring.
@@ -80,16 +84,44 @@ struct Lane {
 
 impl Lane {
     fn queued(&self) -> u32 {
-        u32::try_from(self.requested.len() + self.scheduled.len()).unwrap_or(u32::MAX).saturating_add(self.reserved)
+        u32::try_from(self.urgent.len() + self.scheduled.len()).unwrap_or(u32::MAX).saturating_add(self.reserved)
+    }
+
+    /// Whether what is scheduled may start: not held, and within the rate limit.
+    fn is_open(&self, now: Timestamp) -> bool {
+        self.pace.held_until(now).is_none() && self.bucket.as_ref().is_none_or(|bucket| bucket.available(now) > 0)
     }
 
     fn is_runnable(&self, now: Timestamp) -> bool {
         self.in_flight < self.pace.window()
-            && (!self.requested.is_empty() || (!self.scheduled.is_empty() && self.pace.held_until(now).is_none()))
+            && (!self.urgent.is_empty() || (!self.scheduled.is_empty() && self.is_open(now)))
     }
 
-    fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.queued() == 0 && !self.backlog
+    /// How many more deliveries the rate limit lets start now, beside those that are queued.
+    fn within_rate(&self, now: Timestamp) -> u32 {
+        self.bucket.as_ref().map_or(u32::MAX, |bucket| {
+            let queued = u32::try_from(self.scheduled.len()).unwrap_or(u32::MAX).saturating_add(self.reserved);
+            bucket.available(now).saturating_sub(queued)
+        })
+    }
+
+    /// Whether it may be forgotten. A bucket that is not full is worth remembering.
+    fn is_idle(&self, now: Timestamp) -> bool {
+        self.in_flight == 0
+            && self.queued() == 0
+            && !self.backlog
+            && self.bucket.as_ref().is_none_or(|bucket| bucket.is_full(now))
+    }
+
+    fn adopt(&mut self, settings: &Arc<DeliverySettings>, limit: u32) {
+        if Arc::ptr_eq(&self.settings, settings) || self.settings == *settings {
+            return;
+        }
+        self.pace.set_limit(settings.concurrency.map_or(limit, |own| own.min(limit)));
+        if self.bucket.as_ref().map(Bucket::limit) != settings.rate_limit {
+            self.bucket = settings.rate_limit.map(Bucket::new);
+        }
+        self.settings = settings.clone();
     }
 }
 
@@ -110,6 +142,8 @@ pub struct ClaimPlan {
     pub lanes: Vec<(Incarnation, u32)>,
     /// Lanes without room.
     pub saturated: Vec<Incarnation>,
+    /// When a lane with more in the store is within its rate limit again.
+    pub wake_at: Option<Timestamp>,
 }
 
 /// The queues and the rules.
@@ -154,18 +188,20 @@ impl Scheduler {
         let limit = self.limits.destination_concurrency;
         self.lanes.entry(destination).or_insert_with(|| Lane {
             tenant,
-            requested: VecDeque::new(),
+            urgent: VecDeque::new(),
             scheduled: VecDeque::new(),
             reserved: 0,
             in_flight: 0,
             pace: Pace::new(limit),
+            settings: Arc::default(),
+            bucket: None,
             backlog: false,
             ringed: false,
         })
     }
 
     /// How many more deliveries the queue of a lane may take.
-    fn room(&self, destination: Incarnation, tenant: Incarnation) -> u32 {
+    fn room(&self, destination: Incarnation, tenant: Incarnation, now: Timestamp) -> u32 {
         if self.queued_bytes >= self.limits.queued_bytes {
             return 0;
         }
@@ -173,7 +209,10 @@ impl Scheduler {
         let (queued, most) = match self.lanes.get(&destination) {
             // While probing, what waits behind the probe is of no use in memory.
             Some(lane) if lane.pace.is_probing() => (lane.queued() + lane.in_flight, 1),
-            Some(lane) => (lane.queued(), self.limits.destination_queued),
+            Some(lane) => {
+                let rate = lane.within_rate(now).saturating_add(lane.queued());
+                (lane.queued(), self.limits.destination_queued.min(rate))
+            }
             None => (0, self.limits.destination_queued),
         };
         let tenant_room = free.saturating_sub(self.tenants.get(&tenant).map_or(0, |tenant| tenant.queued));
@@ -182,12 +221,20 @@ impl Scheduler {
 
     /// Promises room for a delivery that is about to be stored, so that it can be handed over without a
     /// claim. Refused when the lane has older work in the store, is held, or there is no room.
-    pub fn reserve(&mut self, destination: Incarnation, tenant: Incarnation, now: Timestamp) -> bool {
+    pub fn reserve(
+        &mut self,
+        destination: Incarnation,
+        tenant: Incarnation,
+        settings: &Arc<DeliverySettings>,
+        now: Timestamp,
+    ) -> bool {
+        self.adopt(destination, tenant, settings);
         let refused = self
             .lanes
             .get(&destination)
             .is_some_and(|lane| lane.backlog || lane.pace.is_probing() || lane.pace.held_until(now).is_some());
-        if refused || self.room(destination, tenant) == 0 {
+        if refused || self.room(destination, tenant, now) == 0 {
+            self.forget_if_idle(destination, now);
             return false;
         }
         self.lane_mut(destination, tenant).reserved += 1;
@@ -195,13 +242,21 @@ impl Scheduler {
         true
     }
 
+    /// Learns a destination's own settings.
+    fn adopt(&mut self, destination: Incarnation, tenant: Incarnation, settings: &Arc<DeliverySettings>) {
+        if self.lanes.contains_key(&destination) || !settings.is_default() {
+            let limit = self.limits.destination_concurrency;
+            self.lane_mut(destination, tenant).adopt(settings, limit);
+        }
+    }
+
     /// Takes back a promise of [`reserve`](Self::reserve).
-    pub fn unreserve(&mut self, destination: Incarnation) {
+    pub fn unreserve(&mut self, destination: Incarnation, now: Timestamp) {
         if let Some(lane) = self.lanes.get_mut(&destination).filter(|lane| lane.reserved > 0) {
             lane.reserved -= 1;
             let tenant = lane.tenant;
             self.uncount_queued(tenant, 1);
-            self.forget_if_idle(destination);
+            self.forget_if_idle(destination, now);
         }
     }
 
@@ -230,10 +285,10 @@ impl Scheduler {
     }
 
     /// Says that a claim that named a lane did not find it: it is disabled or gone.
-    pub fn not_visited(&mut self, destination: Incarnation) {
+    pub fn not_visited(&mut self, destination: Incarnation, now: Timestamp) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.backlog = false;
-            self.forget_if_idle(destination);
+            self.forget_if_idle(destination, now);
         }
     }
 
@@ -244,21 +299,25 @@ impl Scheduler {
         lane.backlog = more;
         lane.pace.adopt(record);
         let held = lane.pace.held_until(now).is_some();
-        let drained = if held { self.drain(record.destination, false) } else { Vec::new() };
+        let drained = if held { self.drain(record.destination, false, now) } else { Vec::new() };
         self.ring_up(record.destination, now);
-        self.forget_if_idle(record.destination);
+        self.forget_if_idle(record.destination, now);
         drained
     }
 
-    /// Queues a delivery that this process holds. Gives it back when its lane is held, since it would only
-    /// wait there; the caller releases it.
-    pub fn offer(&mut self, work: Work, now: Timestamp) -> Option<Work> {
+    /// Queues a delivery that this process holds. Gives it back when its lane is held or over its rate limit,
+    /// since it would only wait there; the caller releases it.
+    pub fn offer(&mut self, work: Work, settings: &Arc<DeliverySettings>, now: Timestamp) -> Option<Work> {
         let (destination, tenant, bytes) = (work.lane(), work.tenant(), work.bytes());
+        self.adopt(destination, tenant, settings);
         let lane = self.lane_mut(destination, tenant);
-        if work.is_requested() {
-            lane.requested.push_back(work);
+        if work.is_urgent() {
+            lane.urgent.push_back(work);
         } else if lane.pace.held_until(now).is_some() {
-            self.forget_if_idle(destination);
+            self.forget_if_idle(destination, now);
+            return Some(work);
+        } else if lane.within_rate(now) == 0 {
+            lane.backlog = true;
             return Some(work);
         } else {
             lane.scheduled.push_back(work);
@@ -302,15 +361,19 @@ impl Scheduler {
                     let Some(lane) = self.lanes.get_mut(&id) else { continue };
                     if !lane.is_runnable(now) {
                         lane.ringed = false;
+                        forget_if_idle(&mut self.lanes, id, now);
                         continue;
                     }
                     if lane.in_flight >= lane_share {
                         tenant.lanes.push_back(id);
                         continue;
                     }
-                    let held = lane.pace.held_until(now).is_some();
-                    let next = lane.requested.pop_front();
-                    picked = next.or_else(|| if held { None } else { lane.scheduled.pop_front() });
+                    let open = lane.is_open(now);
+                    let next = lane.urgent.pop_front();
+                    picked = next.or_else(|| if open { lane.scheduled.pop_front() } else { None });
+                    if let Some(bucket) = &mut lane.bucket {
+                        bucket.take(now);
+                    }
                     lane.in_flight += 1;
                     // To the back: the others' turn.
                     lane.ringed = lane.is_runnable(now);
@@ -358,49 +421,56 @@ impl Scheduler {
             self.forget_tenant_if_idle(tenant_id);
         }
         self.ring_up(destination, now);
-        self.forget_if_idle(destination);
+        self.forget_if_idle(destination, now);
     }
 
     /// Takes out of the queues what is better given back: everything of a lane, or only what is scheduled
     /// while the lane is held.
-    pub fn drain(&mut self, destination: Incarnation, requested_too: bool) -> Vec<Work> {
+    pub fn drain(&mut self, destination: Incarnation, urgent_too: bool, now: Timestamp) -> Vec<Work> {
         let Some(lane) = self.lanes.get_mut(&destination) else { return Vec::new() };
         let mut drained: Vec<Work> = lane.scheduled.drain(..).collect();
-        if requested_too {
-            drained.extend(lane.requested.drain(..));
+        if urgent_too {
+            drained.extend(lane.urgent.drain(..));
         }
         let tenant = lane.tenant;
         self.uncount_queued(tenant, u32::try_from(drained.len()).unwrap_or(u32::MAX));
         let bytes: usize = drained.iter().map(Work::bytes).sum();
         self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
-        self.forget_if_idle(destination);
+        self.forget_if_idle(destination, now);
         drained
     }
 
     /// Takes everything out of all queues.
-    pub fn drain_all(&mut self) -> Vec<Work> {
+    pub fn drain_all(&mut self, now: Timestamp) -> Vec<Work> {
         let lanes: Vec<Incarnation> = self.lanes.keys().copied().collect();
-        lanes.into_iter().flat_map(|lane| self.drain(lane, true)).collect()
+        lanes.into_iter().flat_map(|lane| self.drain(lane, true, now)).collect()
     }
 
     /// Whether a lane known to have more in the store could take a good part of it.
     #[must_use]
-    pub fn wants_refill(&self, destination: Incarnation) -> bool {
+    pub fn wants_refill(&self, destination: Incarnation, now: Timestamp) -> bool {
         self.lanes.get(&destination).is_some_and(|lane| {
-            lane.backlog && lane.queued() <= lane.pace.window() && self.room(destination, lane.tenant) > 0
+            lane.backlog && lane.queued() <= lane.pace.window() && self.room(destination, lane.tenant, now) > 0
         })
     }
 
-    /// What to claim now. Lanes with more in the store are named while their queue runs low.
-    #[must_use]
-    pub fn plan(&self, now: Timestamp) -> ClaimPlan {
+    /// What to claim now. Lanes with more in the store are named while their queue runs low. Forgets lanes
+    /// that have come to rest since the last time.
+    pub fn plan(&mut self, now: Timestamp) -> ClaimPlan {
+        self.lanes.retain(|_, lane| lane.ringed || lane.bucket.is_none() || !lane.is_idle(now));
         let free = self.limits.queued.saturating_sub(self.queued);
         let mut plan = ClaimPlan { limit: free.min(1024), ..ClaimPlan::default() };
         if self.queued_bytes >= self.limits.queued_bytes {
             plan.limit = 0;
         }
         for (id, lane) in &self.lanes {
-            let room = self.room(*id, lane.tenant);
+            let room = self.room(*id, lane.tenant, now);
+            if lane.backlog
+                && let Some(bucket) = lane.bucket.as_ref().filter(|bucket| bucket.available(now) == 0)
+            {
+                let at = bucket.next_at(now);
+                plan.wake_at = Some(plan.wake_at.map_or(at, |wake| wake.min(at)));
+            }
             if room == 0 || lane.queued() > lane.pace.window().saturating_mul(2) {
                 plan.saturated.push(*id);
             } else if lane.backlog && lane.pace.held_until(now).is_none() {
@@ -413,11 +483,15 @@ impl Scheduler {
         plan
     }
 
-    fn forget_if_idle(&mut self, destination: Incarnation) {
-        // A lane that is probing is known to the store as well.
-        if self.lanes.get(&destination).is_some_and(|lane| lane.is_idle() && !lane.ringed) {
-            self.lanes.remove(&destination);
-        }
+    fn forget_if_idle(&mut self, destination: Incarnation, now: Timestamp) {
+        forget_if_idle(&mut self.lanes, destination, now);
+    }
+}
+
+fn forget_if_idle(lanes: &mut HashMap<Incarnation, Lane>, destination: Incarnation, now: Timestamp) {
+    // A lane that is probing is known to the store as well.
+    if lanes.get(&destination).is_some_and(|lane| lane.is_idle(now) && !lane.ringed) {
+        lanes.remove(&destination);
     }
 }
 
@@ -431,8 +505,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::domain::delivery::{DeliveryKey, DeliveryState};
+    use crate::domain::delivery::{DeliveryKey, DeliveryState, Trigger};
     use crate::domain::event::{Event, Fingerprint};
+    use crate::domain::settings::RateLimit;
     use crate::values::id::EventId;
 
     const NOW: Timestamp = Timestamp::from_millis(0);
@@ -477,7 +552,7 @@ mod tests {
 
     fn fill(scheduler: &mut Scheduler, tenant: i64, destination: i64, count: usize) {
         for _ in 0..count {
-            assert!(scheduler.offer(work(tenant, destination, Trigger::Automatic), NOW).is_none());
+            assert!(scheduler.offer(work(tenant, destination, Trigger::Automatic), &Arc::default(), NOW).is_none());
         }
     }
 
@@ -525,10 +600,10 @@ mod tests {
         let mut scheduler = Scheduler::new(LIMITS);
         fill(&mut scheduler, 1, 10, 5);
         scheduler.with_pace(life(10), |pace| pace.overloaded(NOW, NOW, Duration::from_secs(60)));
-        assert_eq!(scheduler.drain(life(10), false).len(), 5);
-        assert!(scheduler.offer(work(1, 10, Trigger::Automatic), NOW).is_some(), "given back");
-        assert!(!scheduler.reserve(life(10), life(1), NOW));
-        assert!(scheduler.offer(work(1, 10, Trigger::Manual), NOW).is_none());
+        assert_eq!(scheduler.drain(life(10), false, NOW).len(), 5);
+        assert!(scheduler.offer(work(1, 10, Trigger::Automatic), &Arc::default(), NOW).is_some(), "given back");
+        assert!(!scheduler.reserve(life(10), life(1), &Arc::default(), NOW));
+        assert!(scheduler.offer(work(1, 10, Trigger::Manual), &Arc::default(), NOW).is_none());
         assert_eq!(scheduler.next(NOW).unwrap().delivery.trigger, Trigger::Manual);
         assert_eq!(scheduler.queued(), 0);
     }
@@ -537,23 +612,76 @@ mod tests {
     fn queue_room_shrinks_as_it_fills_and_never_runs_out_for_newcomers() {
         let mut scheduler = Scheduler::new(LIMITS);
         for destination in 0..100 {
-            while scheduler.reserve(life(destination), life(1), NOW) {}
+            while scheduler.reserve(life(destination), life(1), &Arc::default(), NOW) {}
         }
         assert!(scheduler.queued() < 1000, "{}", scheduler.queued());
-        assert!(scheduler.reserve(life(500), life(2), NOW));
+        assert!(scheduler.reserve(life(500), life(2), &Arc::default(), NOW));
     }
 
     #[test]
     fn lanes_with_a_backlog_take_no_hand_off_and_are_named_in_the_plan() {
         let mut scheduler = Scheduler::new(LIMITS);
         scheduler.note_backlog(life(10), life(1));
-        assert!(!scheduler.reserve(life(10), life(1), NOW));
+        assert!(!scheduler.reserve(life(10), life(1), &Arc::default(), NOW));
         let plan = scheduler.plan(NOW);
         assert_eq!((plan.limit, plan.lanes, plan.saturated), (1000, vec![(life(10), 200)], vec![]));
         assert!(scheduler.visited(&LaneRecord::new(life(10)), false, NOW).is_empty());
-        assert!(scheduler.reserve(life(10), life(1), NOW));
-        scheduler.unreserve(life(10));
+        assert!(scheduler.reserve(life(10), life(1), &Arc::default(), NOW));
+        scheduler.unreserve(life(10), NOW);
         assert_eq!(scheduler.queued(), 0);
+    }
+
+    fn limited(events: u32, seconds: u64) -> Arc<DeliverySettings> {
+        let rate_limit = Some(RateLimit { events, per: Duration::from_secs(seconds) });
+        Arc::new(DeliverySettings { rate_limit, ..DeliverySettings::default() })
+    }
+
+    #[test]
+    fn a_rate_limit_takes_into_memory_only_what_may_start() {
+        let mut scheduler = Scheduler::new(LIMITS);
+        let settings = limited(3, 60);
+        let reserved = (0..5).filter(|_| scheduler.reserve(life(10), life(1), &settings, NOW)).count();
+        assert_eq!(reserved, 3);
+        for _ in 0..3 {
+            scheduler.unreserve(life(10), NOW);
+            assert!(scheduler.offer(work(1, 10, Trigger::Automatic), &settings, NOW).is_none());
+        }
+        assert!(scheduler.offer(work(1, 10, Trigger::Replay), &settings, NOW).is_some(), "given back");
+        assert_eq!(start_all(&mut scheduler), BTreeMap::from([(10, 3)]));
+        (0..3).for_each(|_| scheduler.finished(life(10), NOW));
+        assert!(!scheduler.reserve(life(10), life(1), &settings, NOW), "what was used is remembered");
+        assert!(scheduler.offer(work(1, 10, Trigger::Manual), &settings, NOW).is_none(), "a person does not wait");
+        assert_eq!(start_all(&mut scheduler), BTreeMap::from([(10, 1)]));
+        scheduler.finished(life(10), NOW);
+        let plan = scheduler.plan(NOW);
+        assert_eq!((plan.lanes, plan.saturated), (vec![], vec![life(10)]));
+        // The one by hand was a fourth, so the next is due after two intervals of twenty seconds.
+        assert_eq!(plan.wake_at, Some(Timestamp::from_millis(40_000)));
+        let later = Timestamp::from_millis(40_000);
+        assert_eq!(scheduler.plan(later).lanes, [(life(10), 1)]);
+        scheduler.visited(&LaneRecord::new(life(10)), false, later);
+        scheduler.plan(Timestamp::from_millis(200_000));
+        assert!(scheduler.lanes.is_empty(), "a full bucket is forgotten");
+    }
+
+    #[test]
+    fn a_limit_that_is_lifted_holds_nothing_up() {
+        let mut scheduler = Scheduler::new(LIMITS);
+        assert!(scheduler.reserve(life(10), life(1), &limited(1, 3600), NOW));
+        assert!(!scheduler.reserve(life(10), life(1), &limited(1, 3600), NOW));
+        assert!(scheduler.reserve(life(10), life(1), &Arc::default(), NOW));
+    }
+
+    #[test]
+    fn a_destination_s_own_concurrency_is_kept_and_changes_at_once() {
+        let mut scheduler = Scheduler::new(LIMITS);
+        let own = |concurrency| Arc::new(DeliverySettings { concurrency, ..DeliverySettings::default() });
+        for _ in 0..20 {
+            assert!(scheduler.offer(work(1, 10, Trigger::Automatic), &own(Some(2)), NOW).is_none());
+        }
+        assert_eq!(start_all(&mut scheduler), BTreeMap::from([(10, 2)]));
+        assert!(scheduler.offer(work(1, 10, Trigger::Automatic), &own(Some(100)), NOW).is_none());
+        assert_eq!(start_all(&mut scheduler), BTreeMap::from([(10, 6)]), "the engine's own limit holds besides");
     }
 
     #[test]

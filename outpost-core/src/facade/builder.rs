@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Outpost;
+use super::operator::OperatorDestination;
 use crate::adapters::system::{SystemClock, SystemEntropy};
+use crate::domain::health::HealthPolicy;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::settings::{MIN_TIMEOUT, TenantLimits};
 use crate::domain::topic::check_topic;
 use crate::engine::scheduler::Limits;
 use crate::ports::clock::{Clock, Entropy};
 use crate::ports::observer::Observer;
 use crate::ports::seal::{PlainSealer, Sealer};
-use crate::ports::store::Store;
+use crate::ports::store::{Quota, Store};
 use crate::ports::transport::Transport;
+use crate::runtime::operator::Operator;
 use crate::runtime::{LEASE_MARGIN, Parts, Settings, Shared};
 use crate::values::error::{Error, ErrorKind, Problem, Result};
 use crate::values::id::IdPrefixes;
@@ -34,10 +38,21 @@ pub struct OutpostBuilder {
     max_destinations: u32,
     prefixes: IdPrefixes,
     topics: Option<Vec<String>>,
+    max_timeout: Duration,
+    health: HealthPolicy,
+    quota: Quota,
+    retention: Option<Duration>,
+    idempotency_window: Duration,
+    tenant_limits: TenantLimits,
+    operator: Option<OperatorDestination>,
+    deployment: Option<String>,
 }
 
 const DEFAULT_MAX_DATA: usize = 1 << 20;
 const MAX_CONCURRENCY: u32 = 100_000;
+const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+const DEFAULT_IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
+const MAX_IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl OutpostBuilder {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
@@ -56,6 +71,14 @@ impl OutpostBuilder {
             max_destinations: 20,
             prefixes: IdPrefixes::default(),
             topics: None,
+            max_timeout: Duration::from_secs(30),
+            health: HealthPolicy::default(),
+            quota: Quota::default(),
+            retention: Some(DEFAULT_RETENTION),
+            idempotency_window: DEFAULT_IDEMPOTENCY_WINDOW,
+            tenant_limits: TenantLimits::default(),
+            operator: None,
+            deployment: None,
         }
     }
 
@@ -77,6 +100,76 @@ impl OutpostBuilder {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets the longest timeout that a destination may have of its own, 100 ms to 10 minutes. A crash delays
+    /// what was on its way by about this, twice the timeout and 20 s at most. Default: 30 s.
+    #[must_use]
+    pub fn max_timeout(mut self, timeout: Duration) -> Self {
+        self.max_timeout = timeout;
+        self
+    }
+
+    /// Sets when failures of a destination are told of and when they disable it. Default:
+    /// [`HealthPolicy::default`].
+    #[must_use]
+    pub fn health(mut self, policy: HealthPolicy) -> Self {
+        self.health = policy;
+        self
+    }
+
+    /// Sets how many open deliveries a tenant may have for a further event to be accepted; `None`: any
+    /// number, the default.
+    #[must_use]
+    pub fn max_backlog(mut self, deliveries: Option<u64>) -> Self {
+        self.quota.open = deliveries;
+        self
+    }
+
+    /// Sets how many bytes of payloads and of answers' bodies a tenant may have stored for a further event to
+    /// be accepted; `None`: any number, the default.
+    #[must_use]
+    pub fn max_stored_bytes(mut self, bytes: Option<u64>) -> Self {
+        self.quota.bytes = bytes;
+        self
+    }
+
+    /// Sets how long events are kept after everything about them has ended. What is still to be delivered is
+    /// kept, however old. `None`: for ever. Must be at least the idempotency window. Default: 30 days.
+    #[must_use]
+    pub fn retention(mut self, time: Option<Duration>) -> Self {
+        self.retention = time;
+        self
+    }
+
+    /// Sets for how long a repeated publish with the same id is sure to be recognised; after that until the
+    /// event is pruned. Default: 24 hours.
+    #[must_use]
+    pub fn idempotency_window(mut self, window: Duration) -> Self {
+        self.idempotency_window = window;
+        self
+    }
+
+    /// Sets how often a tenant's users may test, retry and replay. The operator may as often as it likes.
+    /// Default: [`TenantLimits::default`].
+    #[must_use]
+    pub fn tenant_limits(mut self, limits: TenantLimits) -> Self {
+        self.tenant_limits = limits;
+        self
+    }
+
+    /// Sets where operator events are sent. Default: nowhere; the observer is told all the same.
+    #[must_use]
+    pub fn operator_destination(mut self, destination: OperatorDestination) -> Self {
+        self.operator = Some(destination);
+        self
+    }
+
+    /// Sets the text that names this deployment in operator events. Default: none.
+    #[must_use]
+    pub fn deployment_id(mut self, id: impl Into<String>) -> Self {
+        self.deployment = Some(id.into());
         self
     }
 
@@ -159,9 +252,20 @@ impl OutpostBuilder {
         if self.transports.is_empty() {
             problems.push(Problem::new("transport", "is required: add at least one"));
         }
-        if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&self.timeout) {
-            problems.push(Problem::new("timeout", "must be between 100 ms and 10 minutes"));
+        for (field, timeout) in [("timeout", self.timeout), ("max_timeout", self.max_timeout)] {
+            if !(MIN_TIMEOUT..=Duration::from_secs(600)).contains(&timeout) {
+                problems.push(Problem::new(field, "must be between 100 ms and 10 minutes"));
+            }
         }
+        problems.extend(self.health.problems());
+        if self.idempotency_window > MAX_IDEMPOTENCY_WINDOW {
+            problems.push(Problem::new("idempotency_window", "must be at most 365 days"));
+        }
+        if self.retention.is_some_and(|time| time < self.idempotency_window) {
+            let message = "must be at least the idempotency window, or ids would be forgotten before its end";
+            problems.push(Problem::new("retention", message));
+        }
+        problems.extend(self.tenant_limits.problems());
         for (field, limit) in
             [("concurrency", self.concurrency), ("destination_concurrency", self.destination_concurrency)]
         {
@@ -190,8 +294,9 @@ impl OutpostBuilder {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) listing every setting that is out of bounds;
-    /// [`NoRuntime`](ErrorKind::NoRuntime) outside a runtime.
-    pub fn start(self) -> Result<Outpost> {
+    /// [`NoRuntime`](ErrorKind::NoRuntime) outside a runtime; [`Incompatible`](ErrorKind::Incompatible) when
+    /// the sealer cannot open what the store holds; the store's failures.
+    pub async fn start(self) -> Result<Outpost> {
         const OPERATION: &str = "start";
         let problems = self.problems();
         if !problems.is_empty() {
@@ -221,18 +326,28 @@ impl OutpostBuilder {
             entropy: self.entropy.unwrap_or_else(|| Arc::new(SystemEntropy::default())),
             sealer: self.sealer,
             observer: self.observer,
+            operator: Operator::new(self.operator.as_ref().map(OperatorDestination::transport), self.deployment),
             settings: Settings {
                 limits,
                 retry: self.retry,
                 timeout: self.timeout,
+                max_timeout: self.max_timeout,
                 // Room to wait in memory, and for the attempt and its commit.
-                lease: self.timeout.saturating_mul(2) + LEASE_MARGIN.saturating_mul(2),
+                lease: self.timeout + self.timeout.max(self.max_timeout) + LEASE_MARGIN.saturating_mul(2),
+                quota: self.quota,
+                health: self.health,
+                retention: self.retention,
+                tenant_limits: self.tenant_limits,
                 max_data: self.max_data,
                 max_destinations: self.max_destinations,
                 prefixes: self.prefixes,
                 topics: self.topics,
             },
         };
-        Ok(Outpost::over(Shared::start(parts, runtime)))
+        let outpost = Outpost::over(Shared::start(parts, runtime));
+        // A handle that is dropped stops the engine.
+        outpost.check_key().await?;
+        outpost.install_operator(self.operator).await?;
+        Ok(outpost)
     }
 }

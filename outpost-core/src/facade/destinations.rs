@@ -63,7 +63,7 @@ impl Destinations<'_> {
             credentials: new.credentials.expose().clone(),
             delivery_metadata: new.delivery_metadata,
         };
-        let transport = shared.transports.get(&new.kind).cloned();
+        let transport = shared.transport_of(&tenant.id, &new.kind).cloned();
         let target = match &transport {
             None => {
                 problems.push(Problem::new("type", format!("{:?} is not a type of destination here", new.kind)));
@@ -414,7 +414,7 @@ impl Destinations<'_> {
     ) -> Result<bool> {
         let shared = self.0.shared();
         let mut maps = self.open(operation, record)?;
-        let transport = shared.transports.get(&record.kind);
+        let transport = shared.transport_of(&record.tenant_id, &record.kind);
         let transport = transport.ok_or_else(|| not_found(operation, "transport"))?;
         let overlap = overlap.unwrap_or(crate::domain::destination::DEFAULT_ROTATION_OVERLAP);
         let rotation = Rotation { now: shared.now(), overlap };
@@ -432,7 +432,7 @@ impl Destinations<'_> {
             return Err(Error::new(ErrorKind::Forbidden, operation, "the operator has locked this destination"));
         }
         let maps = self.open(operation, record)?;
-        if let Some(transport) = self.0.shared().transports.get(&record.kind) {
+        if let Some(transport) = self.0.shared().transport_of(&record.tenant_id, &record.kind) {
             let target = prepare(&**transport, &maps).map_err(|problems| Error::invalid(operation, problems))?;
             self.vet(operation, &**transport, &target).await?;
         }
@@ -543,19 +543,9 @@ impl Destinations<'_> {
         MapPatch::Merge(real.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    /// The config with the fields masked that the type marks as sensitive; a URL that holds secrets is shown
-    /// as the target is.
+    /// The config as an actor without secrets sees it.
     fn without_secrets(&self, record: &DestinationRecord, mut config: StringMap) -> StringMap {
-        let descriptor = self.0.shared().transports.get(&record.kind).map(|transport| transport.descriptor());
-        for field in descriptor.iter().flat_map(|descriptor| &descriptor.config_fields) {
-            if let Some(value) = config.get_mut(field.key) {
-                if field.sensitive {
-                    MASK.clone_into(value);
-                } else if field.key == "url" {
-                    value.clone_from(&record.target);
-                }
-            }
-        }
+        self.0.shared().mask_config(record, &mut config);
         config
     }
 }

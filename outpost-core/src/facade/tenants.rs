@@ -3,10 +3,11 @@
 use super::listing::{self, Scope};
 use super::{Outpost, of_store};
 use crate::domain::actor::{Actor, Capability};
+use crate::domain::operator::OPERATOR_TENANT;
 use crate::domain::tenant::{StringMap, Tenant, check_map};
 use crate::ports::clock::random_u64;
 use crate::ports::store::{Apply, ApplyOutcome, Expect, Filter, Key, List, Refusal, Row, Write};
-use crate::values::error::{Error, ErrorKind, Result};
+use crate::values::error::{Error, ErrorKind, Problem, Result};
 use crate::values::id::{Incarnation, TenantId};
 use crate::values::page::{Page, PageRequest};
 
@@ -37,6 +38,9 @@ impl Tenants<'_> {
         self.0.actor.operator_only(OPERATION)?;
         let mut problems = Vec::new();
         let id = super::take(TenantId::new(id), &mut problems);
+        if id.as_ref().is_some_and(|id| id.as_str() == OPERATOR_TENANT) {
+            problems.push(Problem::new("tenant_id", "is reserved for operator events"));
+        }
         check_map("metadata", metadata.as_ref().unwrap_or(&StringMap::new()), &mut problems);
         let Some(id) = id.filter(|_| problems.is_empty()) else { return Err(Error::invalid(OPERATION, problems)) };
         let shared = self.0.shared();

@@ -53,6 +53,42 @@ pub enum Signal {
         /// Until when nothing but requested attempts is sent.
         until: Timestamp,
     },
+    /// A destination has failed so often in a row that a threshold is reached. Each is told once, until an
+    /// attempt succeeds or the destination is enabled anew.
+    Failing {
+        /// The tenant.
+        tenant: TenantId,
+        /// The destination.
+        destination: DestinationId,
+        /// The threshold in percent, one of [`WARNINGS`](crate::WARNINGS).
+        percent: u8,
+        /// Failed attempts in a row.
+        failures: u32,
+        /// How many are 100 %.
+        limit: u32,
+        /// When the first of them ended.
+        since: Timestamp,
+    },
+    /// A delivery has used up its retries; told once a while for each destination.
+    Exhausted {
+        /// The tenant.
+        tenant: TenantId,
+        /// The destination.
+        destination: DestinationId,
+        /// The event.
+        event: EventId,
+    },
+    /// A destination that was told to be failing works again.
+    Recovered {
+        /// The tenant.
+        tenant: TenantId,
+        /// The destination.
+        destination: DestinationId,
+        /// How many attempts had failed in a row.
+        failures: u32,
+        /// When the first of them ended.
+        since: Timestamp,
+    },
     /// The engine disabled a destination.
     Disabled {
         /// The tenant.

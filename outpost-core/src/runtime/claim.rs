@@ -62,8 +62,10 @@ async fn claim_once(shared: &Arc<Shared>, now: Timestamp) -> StoreResult<bool> {
         return Ok(true);
     }
     let plan = shared.scheduler().plan(now);
+    let wake_at = plan.wake_at;
     let due = shared.next_due.load(Ordering::Acquire) <= now.as_millis();
     if plan.limit == 0 || (plan.lanes.is_empty() && !due) {
+        wake_at.into_iter().for_each(|at| shared.due_at(at));
         return Ok(false);
     }
     // What becomes due while the claim runs must not be lost: it lowers this again.
@@ -87,7 +89,7 @@ async fn claim_once(shared: &Arc<Shared>, now: Timestamp) -> StoreResult<bool> {
         }
     };
     shared.store_works();
-    if let Some(next) = claimed.next {
+    for next in claimed.next.into_iter().chain(wake_at) {
         shared.next_due.fetch_min(next.as_millis(), Ordering::AcqRel);
     }
     let found = claimed.deliveries.len();
@@ -95,7 +97,7 @@ async fn claim_once(shared: &Arc<Shared>, now: Timestamp) -> StoreResult<bool> {
     {
         let mut scheduler = shared.scheduler();
         for lane in named.into_iter().filter(|lane| claimed.lanes.iter().all(|found| found.lane.destination != *lane)) {
-            scheduler.not_visited(lane);
+            scheduler.not_visited(lane, now);
         }
         for lane in &claimed.lanes {
             given_back.extend(scheduler.visited(&lane.lane, lane.more, now));
@@ -103,8 +105,10 @@ async fn claim_once(shared: &Arc<Shared>, now: Timestamp) -> StoreResult<bool> {
         for delivery in claimed.deliveries {
             let (destination, tenant) = (delivery.key.destination, delivery.event.tenant);
             let work = Work { delivery, token: lease.token, until: lease.until };
-            given_back.extend(scheduler.offer(work, now));
-            if claimed.lanes.iter().any(|lane| lane.more && lane.lane.destination == destination) {
+            let visited = claimed.lanes.iter().find(|lane| lane.lane.destination == destination);
+            let settings = visited.map(|lane| lane.settings.clone()).unwrap_or_default();
+            given_back.extend(scheduler.offer(work, &settings, now));
+            if visited.is_some_and(|lane| lane.more) {
                 scheduler.note_backlog(destination, tenant);
             }
         }

@@ -8,6 +8,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::domain::attempt::ErrorClass;
+use crate::domain::destination::MASK;
+use crate::domain::operator::OPERATOR_TENANT;
 use crate::domain::tenant::{StringMap, Tenant};
 use crate::engine::record::DestinationRecord;
 use crate::ports::seal::SealContext;
@@ -23,10 +26,19 @@ const CAPACITY: usize = 50_000;
 /// A destination, ready to be sent to.
 pub(crate) struct Place {
     pub(crate) record: DestinationRecord,
+    /// Its config as it may be shown, secret parts masked.
+    pub(crate) masked_config: StringMap,
     /// The way to it, or why there is none.
-    pub(crate) way: Result<(Arc<dyn Transport>, Target), String>,
+    pub(crate) way: Result<(Arc<dyn Transport>, Target), NoWay>,
     /// The state of the world in which it was last seen to be current.
     seen: AtomicU64,
+}
+
+/// Why a destination cannot be sent to.
+pub(crate) struct NoWay {
+    pub(crate) class: ErrorClass,
+    /// For the operator.
+    pub(crate) reason: String,
 }
 
 /// A live tenant and its live destinations, in one state.
@@ -139,22 +151,55 @@ impl Shared {
     }
 
     fn place_of(&self, record: DestinationRecord, world: u64) -> Place {
-        let way = self.way_to(&record);
-        Place { record, way, seen: AtomicU64::new(world) }
+        let opened = self.open(&record);
+        let way = self.way_to(&record, opened.as_ref());
+        let mut masked_config = opened.map(|opened| opened.config).unwrap_or_default();
+        self.mask_config(&record, &mut masked_config);
+        Place { record, masked_config, way, seen: AtomicU64::new(world) }
     }
 
-    fn way_to(&self, record: &DestinationRecord) -> Result<(Arc<dyn Transport>, Target), String> {
+    /// The transport of a destination; the operator's own has one of its own.
+    pub(crate) fn transport_of(&self, tenant: &TenantId, kind: &str) -> Option<&Arc<dyn Transport>> {
+        if tenant.as_str() == OPERATOR_TENANT {
+            return self.operator.transport.as_ref().filter(|transport| transport.descriptor().kind == kind);
+        }
+        self.transports.get(kind)
+    }
+
+    /// Masks the fields of a config that the type marks as sensitive; a URL that holds secrets is shown as the
+    /// target is.
+    pub(crate) fn mask_config(&self, record: &DestinationRecord, config: &mut StringMap) {
+        let descriptor = self.transport_of(&record.tenant_id, &record.kind).map(|transport| transport.descriptor());
+        for field in descriptor.iter().flat_map(|descriptor| &descriptor.config_fields) {
+            if let Some(value) = config.get_mut(field.key) {
+                if field.sensitive {
+                    MASK.clone_into(value);
+                } else if field.key == "url" {
+                    value.clone_from(&record.target);
+                }
+            }
+        }
+    }
+
+    fn way_to(
+        &self,
+        record: &DestinationRecord,
+        opened: Result<&Opened, &String>,
+    ) -> Result<(Arc<dyn Transport>, Target), NoWay> {
+        // Neither a missing transport nor a missing key is the receiver's fault.
+        let ours = |reason: String| NoWay { class: ErrorClass::System, reason };
         let transport = self
-            .transports
-            .get(&record.kind)
-            .ok_or_else(|| format!("there is no transport for destinations of type {}", record.kind))?;
-        let opened =
-            self.open(record).map_err(|error| format!("the destination's settings cannot be read: {error}"))?;
+            .transport_of(&record.tenant_id, &record.kind)
+            .ok_or_else(|| ours(format!("there is no transport for destinations of type {}", record.kind)))?;
+        let opened = opened.map_err(|error| ours(format!("the destination's settings cannot be read: {error}")))?;
         // Sending goes through here, where a panic would end the task with the delivery in its hands.
         let prepare = || transport.prepare(&opened.config, &opened.credentials, &opened.delivery_metadata);
         let target = std::panic::catch_unwind(std::panic::AssertUnwindSafe(prepare))
-            .map_err(|_| "the transport panicked while it read the settings".to_owned())?
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+            .map_err(|_| ours("the transport panicked while it read the settings".to_owned()))?
+            .map_err(|problems| {
+                let reason = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                NoWay { class: ErrorClass::Request, reason }
+            })?;
         Ok((transport.clone(), target))
     }
 

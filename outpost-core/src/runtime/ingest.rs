@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Shared, directory::Place, send};
 use crate::domain::delivery::{DeliveryKey, DeliveryState, Trigger};
 use crate::engine::record::Lease;
-use crate::engine::scheduler::Work;
+use crate::engine::scheduler::{Scheduler, Work};
 use crate::ports::observer::Signal;
 use crate::ports::store::{
     ClaimedDelivery, Ingest, IngestItem, IngestOutcome, StoreError, StoreErrorKind, StoreResult,
@@ -58,14 +58,15 @@ async fn store_batch(shared: &Arc<Shared>, mut batch: Vec<Submission>) {
         let mut scheduler = shared.scheduler();
         for submission in &mut batch {
             let tenant = submission.item.event.tenant;
-            for delivery in &mut submission.item.deliveries {
-                delivery.hand_off = !delivery.skipped && scheduler.reserve(delivery.destination, tenant, now);
+            for (delivery, place) in submission.item.deliveries.iter_mut().zip(&submission.places) {
+                let settings = &place.record.settings;
+                delivery.hand_off = !delivery.skipped && scheduler.reserve(delivery.destination, tenant, settings, now);
             }
         }
     }
     let lease = shared.new_lease(now);
     let items: Vec<IngestItem> = batch.iter().map(|submission| submission.item.clone()).collect();
-    let (outcomes, uncertain) = commit(shared, Ingest { now, lease, quota: Default::default(), items }).await;
+    let (outcomes, uncertain) = commit(shared, Ingest { now, lease, quota: shared.settings.quota, items }).await;
     match outcomes {
         Ok(outcomes) => hand_over(shared, batch, outcomes, lease, now, uncertain),
         Err(error) => {
@@ -75,7 +76,7 @@ async fn store_batch(shared: &Arc<Shared>, mut batch: Vec<Submission>) {
             }
             let mut scheduler = shared.scheduler();
             for submission in &batch {
-                unreserve(&mut scheduler, submission);
+                unreserve(&mut scheduler, submission, now);
             }
             drop(scheduler);
             // The room that was promised is free again.
@@ -106,9 +107,9 @@ async fn commit(shared: &Shared, request: Ingest) -> (StoreResult<Vec<IngestOutc
     }
 }
 
-fn unreserve(scheduler: &mut crate::engine::scheduler::Scheduler, submission: &Submission) {
+fn unreserve(scheduler: &mut Scheduler, submission: &Submission, now: Timestamp) {
     for delivery in submission.item.deliveries.iter().filter(|delivery| delivery.hand_off) {
-        scheduler.unreserve(delivery.destination);
+        scheduler.unreserve(delivery.destination, now);
     }
 }
 
@@ -125,7 +126,7 @@ fn hand_over(
     let mut scheduler = shared.scheduler();
     let mut replies = Vec::with_capacity(batch.len());
     for (submission, outcome) in batch.into_iter().zip(outcomes) {
-        unreserve(&mut scheduler, &submission);
+        unreserve(&mut scheduler, &submission, now);
         let event = &submission.item.event;
         let outcome = match outcome {
             // Our own first try stored it; nobody told us whether its deliveries are leased to us, so they
@@ -152,7 +153,7 @@ fn hand_over(
                         token: lease.token,
                         until: lease.until,
                     };
-                    given_back.extend(scheduler.offer(work, now));
+                    given_back.extend(scheduler.offer(work, &place.record.settings, now));
                 } else if !delivery.skipped {
                     scheduler.note_backlog(delivery.destination, event.tenant);
                     left_in_store = true;

@@ -12,6 +12,7 @@
 pub mod claim;
 pub mod directory;
 pub mod ingest;
+pub mod operator;
 pub mod send;
 pub mod settle;
 pub mod upkeep;
@@ -27,14 +28,17 @@ use tokio::task::JoinSet;
 
 use self::directory::Directory;
 use self::ingest::Submission;
+use self::operator::Operator;
 use self::settle::Ended;
+use crate::domain::health::HealthPolicy;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::settings::TenantLimits;
 use crate::engine::record::{Lease, LeaseToken};
 use crate::engine::scheduler::{Limits, Scheduler};
 use crate::ports::clock::{Clock, Entropy, random_u64};
 use crate::ports::observer::{Observer, Signal};
 use crate::ports::seal::Sealer;
-use crate::ports::store::Store;
+use crate::ports::store::{Quota, Store};
 use crate::ports::transport::Transport;
 use crate::values::id::{IdPrefixes, uuid_v7_text};
 use crate::values::time::Timestamp;
@@ -45,13 +49,28 @@ pub(crate) struct Settings {
     pub(crate) retry: RetryPolicy,
     /// For one attempt, from dialling to the last byte.
     pub(crate) timeout: Duration,
+    /// The longest that a destination may have of its own.
+    pub(crate) max_timeout: Duration,
     /// How long a claimed delivery is ours.
     pub(crate) lease: Duration,
     pub(crate) max_data: usize,
     pub(crate) max_destinations: u32,
+    /// What each tenant may have stored.
+    pub(crate) quota: Quota,
+    pub(crate) health: HealthPolicy,
+    /// How long events are kept after their end.
+    pub(crate) retention: Option<Duration>,
+    pub(crate) tenant_limits: TenantLimits,
     pub(crate) prefixes: IdPrefixes,
     /// The topics that may be published; `None`: any.
     pub(crate) topics: Option<Vec<String>>,
+}
+
+impl Settings {
+    /// What every lease must have room for.
+    pub(crate) fn longest_timeout(&self) -> Duration {
+        self.timeout.max(self.max_timeout)
+    }
 }
 
 /// A lease must outlast the attempt by this much when the attempt starts, for the outcome to be written.
@@ -80,6 +99,7 @@ pub(crate) struct Shared {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) sealer: Arc<dyn Sealer>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) operator: Operator,
     pub(crate) settings: Settings,
     pub(crate) directory: Directory,
     pub(crate) publishing: mpsc::Sender<Submission>,
@@ -108,6 +128,7 @@ pub(crate) struct Parts {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) sealer: Arc<dyn Sealer>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) operator: Operator,
     pub(crate) settings: Settings,
 }
 
@@ -129,6 +150,7 @@ impl Shared {
             entropy: parts.entropy,
             sealer: parts.sealer,
             observer: parts.observer,
+            operator: parts.operator,
             settings: parts.settings,
             directory: Directory::default(),
             publishing,
@@ -217,7 +239,7 @@ impl Shared {
     /// Gives back what is queued for a destination whose settings or state have changed, so that it is
     /// read anew.
     pub(crate) fn give_back(&self, destination: crate::values::id::Incarnation) {
-        let drained = self.scheduler().drain(destination, true);
+        let drained = self.scheduler().drain(destination, true, self.now());
         for work in drained {
             self.end(Ended::released(work));
         }
@@ -273,7 +295,7 @@ impl Shared {
         let drain = async {
             loop {
                 let progress = self.progress.notified();
-                let drained = self.scheduler().drain_all();
+                let drained = self.scheduler().drain_all(self.now());
                 for work in drained {
                     self.end(Ended::released(work));
                 }

@@ -52,7 +52,7 @@ async fn send_on(shared: Arc<Shared>, first: Work) {
         let refill = {
             let mut scheduler = shared.scheduler();
             scheduler.finished(destination, now);
-            scheduler.wants_refill(destination)
+            scheduler.wants_refill(destination, now)
         };
         if refill || shared.next_due.load(Ordering::Acquire) <= now.as_millis() {
             shared.wake.notify_one();
@@ -67,9 +67,8 @@ async fn send_on(shared: Arc<Shared>, first: Work) {
 }
 
 async fn send(shared: &Arc<Shared>, work: Work) {
-    let timeout = shared.settings.timeout;
     let left = work.until.since(shared.now());
-    if left < timeout + LEASE_MARGIN {
+    if left < shared.settings.longest_timeout() + LEASE_MARGIN {
         // It waited too long for the attempt to fit into its lease. A lapsed one is due again already, which
         // nobody else may have noticed.
         if left.is_zero() {
@@ -93,6 +92,7 @@ async fn send(shared: &Arc<Shared>, work: Work) {
         let ended = place.record.retires(place.record.epoch);
         return retire(shared, work, ended.map_or(DeliveryState::Skipped, |(state, _)| state));
     }
+    let timeout = place.record.settings.timeout.unwrap_or(shared.settings.timeout);
     let delivery = &work.delivery;
     let started_at = shared.now();
     let start = shared.clock.monotonic();
@@ -109,10 +109,10 @@ async fn send(shared: &Arc<Shared>, work: Work) {
     };
     let result = match &place.way {
         Ok((transport, target)) => deliver(shared, transport, target, &message).await,
-        Err(reason) => Err(DeliveryError::unseen(
-            ErrorClass::Request,
+        Err(no_way) => Err(DeliveryError::unseen(
+            no_way.class,
             "the request could not be built from the destination's settings",
-            reason.clone(),
+            no_way.reason.clone(),
         )),
     };
     let duration = shared.clock.monotonic().saturating_sub(start);
@@ -152,7 +152,7 @@ async fn deliver(
     }
 }
 
-fn record(shared: &Shared, work: Work, place: &Place, timing: Timing, result: Result<Receipt, DeliveryError>) {
+fn record(shared: &Shared, work: Work, place: &Arc<Place>, timing: Timing, result: Result<Receipt, DeliveryError>) {
     let text = shared.new_id(&shared.settings.prefixes.attempt, timing.ended_at);
     let Ok(id) = AttemptId::new(text) else {
         // Prefixes are checked when the engine is built, so generated ids always fit.
@@ -160,17 +160,19 @@ fn record(shared: &Shared, work: Work, place: &Place, timing: Timing, result: Re
     };
     let random = random_u64(&*shared.entropy);
     let destination = work.delivery.key.destination;
+    let health = shared.health_of(work.delivery.event.tenant);
     let (conclusion, drained) = {
         let mut scheduler = shared.scheduler();
         let conclusion = scheduler.with_pace(destination, |pace| {
-            conclude(&work.delivery, id, timing, result, &shared.settings.retry, pace, random)
+            let retry = place.record.settings.retry.as_ref().unwrap_or(&shared.settings.retry);
+            conclude(&work.delivery, id, timing, result, (retry, health), pace, random)
         });
         // What waits behind a hold waits in the store, where other processes and a restart see it.
         let held = matches!(conclusion.lane, Some(LaneChange::Hold { .. }));
-        let drained = if held { scheduler.drain(destination, false) } else { Vec::new() };
+        let drained = if held { scheduler.drain(destination, false, timing.ended_at) } else { Vec::new() };
         (conclusion, drained)
     };
-    let note = Note { tenant: place.record.tenant_id.clone(), destination: place.record.id.clone() };
+    let note = Note { place: place.clone(), event: work.delivery.event.clone() };
     shared.end(Ended {
         item: SettleItem {
             key: work.delivery.key,
@@ -178,7 +180,7 @@ fn record(shared: &Shared, work: Work, place: &Place, timing: Timing, result: Re
             action: SettleAction::Attempted { attempt: conclusion.attempt, next: conclusion.next },
             lane: conclusion.lane,
             disable: conclusion.disable,
-            judge: None,
+            judge: conclusion.judge,
             alerts: None,
             follow_ups: Vec::new(),
         },

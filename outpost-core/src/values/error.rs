@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Stale,
     /// A limit set by the operator is reached.
     LimitReached,
+    /// The actor does this too often; [`Error::retry_after`] says when it may again.
+    RateLimited,
     /// The actor lacks the capability for this call.
     Forbidden,
     /// Nothing was written; the same call may be repeated at once or later.
@@ -60,7 +62,7 @@ impl ErrorKind {
     /// Whether the same call can succeed later without a change.
     #[must_use]
     pub const fn is_transient(self) -> bool {
-        matches!(self, Self::NotStored | Self::Unknown | Self::Unavailable | Self::ShuttingDown)
+        matches!(self, Self::NotStored | Self::RateLimited | Self::Unknown | Self::Unavailable | Self::ShuttingDown)
     }
 }
 
@@ -73,6 +75,7 @@ pub struct Error {
     operation: &'static str,
     message: String,
     problems: Vec<Problem>,
+    retry_after: Option<std::time::Duration>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -83,14 +86,27 @@ impl Error {
     /// An error of `kind` met during `operation`.
     #[must_use]
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, operation, message: message.into(), problems: Vec::new(), source: None }
+        Self { kind, operation, message: message.into(), problems: Vec::new(), retry_after: None, source: None }
     }
 
     /// The error for input with `problems`.
     #[must_use]
     pub fn invalid(operation: &'static str, problems: Vec<Problem>) -> Self {
         let message = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
-        Self { kind: ErrorKind::Invalid, operation, message, problems, source: None }
+        Self { kind: ErrorKind::Invalid, operation, message, problems, retry_after: None, source: None }
+    }
+
+    /// Says when the call may be repeated.
+    #[must_use]
+    pub const fn with_retry_after(mut self, wait: std::time::Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// How long to wait before repeating the call, where that is known.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<std::time::Duration> {
+        self.retry_after
     }
 
     /// Adds what caused it.
