@@ -11,6 +11,7 @@ mod runtime;
 mod values;
 
 pub use adapters::fault::{Fault, FaultStore, Faults, Operation, Times};
+pub use adapters::keyring::{KeyRing, SealingKey};
 pub use adapters::memory::MemoryStore;
 pub use adapters::scripted::{ScriptedCall, ScriptedCalls, ScriptedReply, ScriptedTransport};
 pub use adapters::system::{SeededEntropy, SystemClock, SystemEntropy, TokioClock};

@@ -78,8 +78,19 @@ pub struct Outcome {
 /// with replacement characters, sensitive ones masked.
 pub type HeaderList = Vec<(String, String)>;
 
-/// What was sent. The body is the event's data, so it is not repeated here.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Stands for headers in `Debug`: only their names are shown, because which values are masked is up to the
+/// transport, and what a receiver answers up to it.
+struct Names<'a>(&'a HeaderList);
+
+impl fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// What was sent. The body is the event's data, so it is not repeated here. `Debug` shows only the headers'
+/// names.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RequestRecord {
     /// The method, for transports that have one.
     pub method: String,
@@ -89,8 +100,19 @@ pub struct RequestRecord {
     pub headers: HeaderList,
 }
 
-/// What came back.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+impl fmt::Debug for RequestRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, url, headers } = self;
+        f.debug_struct("RequestRecord")
+            .field("method", method)
+            .field("url", url)
+            .field("headers", &Names(headers))
+            .finish()
+    }
+}
+
+/// What came back. `Debug` shows only the headers' names and the body's length.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ResponseRecord {
     /// The status code.
     pub status: u16,
@@ -101,6 +123,18 @@ pub struct ResponseRecord {
     pub body: Bytes,
     /// The body was longer than is kept.
     pub truncated: bool,
+}
+
+impl fmt::Debug for ResponseRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, headers, body, truncated } = self;
+        f.debug_struct("ResponseRecord")
+            .field("status", status)
+            .field("headers", &Names(headers))
+            .field("body", &format_args!("{} bytes", body.len()))
+            .field("truncated", truncated)
+            .finish()
+    }
 }
 
 /// The text and class of a failure without an answer.

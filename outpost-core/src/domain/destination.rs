@@ -1,10 +1,12 @@
 //! Destinations: where a tenant wants events sent.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::tenant::StringMap;
+use super::tenant::{Keys, StringMap};
 use super::topic::Topics;
 use crate::values::error::Problem;
 use crate::values::id::{DestinationId, Incarnation, TenantId};
@@ -57,8 +59,9 @@ pub struct Disabled {
     pub last_error: Option<String>,
 }
 
-/// Where a tenant wants events sent, as the actor that asked may see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a tenant wants events sent, as the actor that asked may see it. `Debug` shows only the keys of
+/// `config`, `credentials` and `delivery_metadata`: a URL or a header may hold a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Destination {
     /// Unique within the tenant.
     pub id: DestinationId,
@@ -93,6 +96,30 @@ pub struct Destination {
     pub revision: i64,
 }
 
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, tenant_id, incarnation, kind, name, topics, config, credentials, .. } = self;
+        let Self { metadata, delivery_metadata, target, created_at, updated_at, disabled, revision, .. } = self;
+        f.debug_struct("Destination")
+            .field("id", id)
+            .field("tenant_id", tenant_id)
+            .field("incarnation", incarnation)
+            .field("kind", kind)
+            .field("name", name)
+            .field("topics", topics)
+            .field("config", &Keys(config))
+            .field("credentials", credentials)
+            .field("metadata", metadata)
+            .field("delivery_metadata", &Keys(delivery_metadata))
+            .field("target", target)
+            .field("created_at", created_at)
+            .field("updated_at", updated_at)
+            .field("disabled", disabled)
+            .field("revision", revision)
+            .finish()
+    }
+}
+
 /// A map of secrets that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -121,14 +148,14 @@ impl Credentials {
     }
 }
 
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Keys(&self.0).fmt(f)
     }
 }
 
-/// What a new destination is made from.
-#[derive(Clone, Debug)]
+/// What a new destination is made from. `Debug` hides what it hides of a [`Destination`].
+#[derive(Clone)]
 pub struct NewDestination {
     /// The id; generated when absent.
     pub id: Option<DestinationId>,
@@ -203,8 +230,26 @@ impl NewDestination {
     }
 }
 
-/// How a map is changed: RFC 7396 merge-patch for a flat map of texts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+impl fmt::Debug for NewDestination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, kind, name, topics, config, credentials, metadata, delivery_metadata, disabled } = self;
+        f.debug_struct("NewDestination")
+            .field("id", id)
+            .field("kind", kind)
+            .field("name", name)
+            .field("topics", topics)
+            .field("config", &Keys(config))
+            .field("credentials", credentials)
+            .field("metadata", metadata)
+            .field("delivery_metadata", &Keys(delivery_metadata))
+            .field("disabled", disabled)
+            .finish()
+    }
+}
+
+/// How a map is changed: RFC 7396 merge-patch for a flat map of texts. `Debug` shows only which keys are
+/// changed and how, because the map may be one of secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum MapPatch {
     /// Leave it as it is.
     #[default]
@@ -212,7 +257,21 @@ pub enum MapPatch {
     /// Remove every entry.
     Clear,
     /// Set the entries with a value, remove those with `None`, keep the others.
-    Merge(std::collections::BTreeMap<String, Option<String>>),
+    Merge(BTreeMap<String, Option<String>>),
+}
+
+impl fmt::Debug for MapPatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keep => f.write_str("Keep"),
+            Self::Clear => f.write_str("Clear"),
+            Self::Merge(changes) => {
+                f.write_str("Merge ")?;
+                let shown = |change: &Option<String>| if change.is_some() { "set" } else { "remove" };
+                f.debug_map().entries(changes.iter().map(|(key, change)| (key, shown(change)))).finish()
+            }
+        }
+    }
 }
 
 impl MapPatch {

@@ -1,18 +1,19 @@
 //! Events: one immutable fact each, with the payload's exact bytes.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::tenant::StringMap;
+use super::tenant::{Keys, StringMap};
 use crate::values::error::Problem;
 use crate::values::id::{DestinationId, EventId, Incarnation};
 use crate::values::time::Timestamp;
 
-/// What was published, as it is stored and sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What was published, as it is stored and sent. `Debug` shows neither the payload nor the metadata's values.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Unique within the tenant; the receiver's key for dropping repeats.
     pub id: EventId,
@@ -37,6 +38,26 @@ pub struct Event {
     pub matched: Arc<[DestinationId]>,
     /// Tells whether a repeated publish is the same event.
     pub fingerprint: Fingerprint,
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, tenant, topic, time, created_at, metadata, data, .. } = self;
+        let Self { eligible_for_retry, destination_id, matched, fingerprint, .. } = self;
+        f.debug_struct("Event")
+            .field("id", id)
+            .field("tenant", tenant)
+            .field("topic", topic)
+            .field("time", time)
+            .field("created_at", created_at)
+            .field("metadata", &Keys(metadata))
+            .field("data", &format_args!("{} bytes", data.len()))
+            .field("eligible_for_retry", eligible_for_retry)
+            .field("destination_id", destination_id)
+            .field("matched", matched)
+            .field("fingerprint", fingerprint)
+            .finish()
+    }
 }
 
 /// SHA-256 over everything the publisher gave, each part preceded by its length.

@@ -1,6 +1,7 @@
 //! Tenants and the string maps that tenants, destinations and events carry.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,15 @@ use crate::values::time::Timestamp;
 
 /// A map of short texts, such as metadata.
 pub type StringMap = BTreeMap<String, String>;
+
+/// Stands for a map whose values may be secret in `Debug`: only the keys are shown.
+pub(crate) struct Keys<'a>(pub(crate) &'a StringMap);
+
+impl fmt::Debug for Keys<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 /// The most entries a [`StringMap`] given to the library may have.
 pub const MAX_MAP_ENTRIES: usize = 64;

@@ -219,7 +219,8 @@ impl OutpostBuilder {
         self
     }
 
-    /// Sets what seals configs and credentials before they are stored. Default: nothing, [`PlainSealer`].
+    /// Sets what seals configs and credentials before they are stored, such as a [`KeyRing`](crate::KeyRing),
+    /// which encrypts them. Default: nothing, [`PlainSealer`].
     #[must_use]
     pub fn sealer(mut self, sealer: impl Sealer) -> Self {
         self.sealer = Arc::new(sealer);

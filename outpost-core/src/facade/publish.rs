@@ -1,5 +1,6 @@
 //! Publishing: from a call to the durable commit.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{Outpost, of_store, take};
 use crate::domain::event::{Event, Fingerprint, check_data};
-use crate::domain::tenant::{StringMap, check_header_map};
+use crate::domain::tenant::{Keys, StringMap, check_header_map};
 use crate::domain::topic::check_topic;
 use crate::ports::store::{IngestItem, IngestOutcome, NewDelivery, StoreResult};
 use crate::runtime::directory::TenantView;
@@ -24,8 +25,8 @@ pub const MAX_PUBLISH_BATCH: usize = 1000;
 const MATCH_TRIES: u32 = 10;
 const OPERATION: &str = "publish";
 
-/// An event to be published.
-#[derive(Clone, Debug)]
+/// An event to be published. `Debug` shows neither the payload nor the metadata's values.
+#[derive(Clone)]
 pub struct NewEvent {
     topic: String,
     data: Bytes,
@@ -93,6 +94,21 @@ impl NewEvent {
     pub fn eligible_for_retry(mut self, eligible: bool) -> Self {
         self.eligible_for_retry = eligible;
         self
+    }
+}
+
+impl fmt::Debug for NewEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, data, id, time, metadata, destination, eligible_for_retry } = self;
+        f.debug_struct("NewEvent")
+            .field("topic", topic)
+            .field("data", &format_args!("{} bytes", data.len()))
+            .field("id", id)
+            .field("time", time)
+            .field("metadata", &Keys(metadata))
+            .field("destination", destination)
+            .field("eligible_for_retry", eligible_for_retry)
+            .finish()
     }
 }
 

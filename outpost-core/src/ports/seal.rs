@@ -10,19 +10,19 @@ pub struct SealContext {
     pub tenant: Incarnation,
     /// The destination.
     pub destination: Incarnation,
-    /// Which field: `config`, `credentials` or `delivery_metadata`.
+    /// Which field: `config`, `credentials`, `delivery_metadata`, or the name of a value of its own.
     pub field: &'static str,
 }
 
-/// A sealed value could not be opened, or a value not sealed.
+/// A sealed value could not be opened, or a value not sealed. The text holds no secret; it may name keys by id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SealError(pub String);
 
 /// Turns secret values into sealed ones and back.
 ///
-/// The first byte of a sealed value names its form: 0 is plain text. Turning encryption on or off is
-/// therefore never a change of format.
+/// The first byte of a sealed value names its form: 0 is plain text, 1 what a [`KeyRing`](crate::KeyRing)
+/// encrypts. Turning encryption on or off is therefore never a change of format.
 pub trait Sealer: Send + Sync + 'static {
     /// Seals `plain` for `context`.
     ///
@@ -35,6 +35,10 @@ pub trait Sealer: Send + Sync + 'static {
     /// # Errors
     /// When the value is of another context, another form or damaged.
     fn open(&self, context: &SealContext, sealed: &Sealed) -> Result<Vec<u8>, SealError>;
+
+    /// Whether the value is sealed the way [`seal`](Self::seal) would do it now: in the same form, with the
+    /// same key. What is not should be opened and sealed anew. Looks at the value's marks only; it may not open.
+    fn is_current(&self, sealed: &Sealed) -> bool;
 }
 
 /// Keeps values as they are, marked as plain.
@@ -56,6 +60,10 @@ impl Sealer for PlainSealer {
             None => Err(SealError("the value is empty, so it was never sealed".to_owned())),
         }
     }
+
+    fn is_current(&self, sealed: &Sealed) -> bool {
+        sealed.as_bytes().first() == Some(&0)
+    }
 }
 
 #[cfg(test)]
@@ -72,5 +80,7 @@ mod tests {
         assert_eq!(PlainSealer.open(&context, &sealed).unwrap(), b"{}");
         assert!(PlainSealer.open(&context, &Sealed::new(&b"\x01abc"[..])).is_err());
         assert!(PlainSealer.open(&context, &Sealed::default()).is_err());
+        assert!(PlainSealer.is_current(&sealed));
+        assert!(!PlainSealer.is_current(&Sealed::new(&b"\x01abc"[..])) && !PlainSealer.is_current(&Sealed::default()));
     }
 }

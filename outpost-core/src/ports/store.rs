@@ -7,6 +7,7 @@
 //!
 //! A future that is dropped must not leave an operation half done: it happens as a whole or not at all.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -103,8 +104,9 @@ pub enum Expect {
     Any,
 }
 
-/// A small typed record beside tenants and destinations: jobs, format marks, used-up tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A small typed record beside tenants and destinations: jobs, format marks, used-up tokens. `Debug` shows only
+/// the value's length.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SmallRecord {
     /// The name of the kind, at most 32 bytes of ASCII.
     pub kind: String,
@@ -116,6 +118,19 @@ pub struct SmallRecord {
     pub expires_at: Option<Timestamp>,
     /// Rises by one with every write; kept by the store.
     pub revision: i64,
+}
+
+impl fmt::Debug for SmallRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, key, value, expires_at, revision } = self;
+        f.debug_struct("SmallRecord")
+            .field("kind", kind)
+            .field("key", key)
+            .field("value", &format_args!("{} bytes", value.len()))
+            .field("expires_at", expires_at)
+            .field("revision", revision)
+            .finish()
+    }
 }
 
 /// One write of [`Store::apply`].

@@ -12,7 +12,7 @@ use super::clock::Entropy;
 use crate::domain::attempt::{AttemptError, ErrorClass, RequestRecord, ResponseRecord};
 use crate::domain::delivery::Trigger;
 use crate::domain::descriptor::Descriptor;
-use crate::domain::tenant::StringMap;
+use crate::domain::tenant::{Keys, StringMap};
 use crate::values::error::Problem;
 use crate::values::id::EventId;
 use crate::values::time::Timestamp;
@@ -49,8 +49,8 @@ impl fmt::Debug for Target {
     }
 }
 
-/// One event to be sent once.
-#[derive(Clone, Debug)]
+/// One event to be sent once. `Debug` shows neither the payload nor the metadata's values.
+#[derive(Clone)]
 pub struct Message {
     /// The event's id, the same on every attempt.
     pub id: EventId,
@@ -70,6 +70,23 @@ pub struct Message {
     pub now: Timestamp,
     /// When the whole exchange must be over, counted from the call.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, topic, time, metadata, data, attempt, trigger, now, timeout } = self;
+        f.debug_struct("Message")
+            .field("id", id)
+            .field("topic", topic)
+            .field("time", time)
+            .field("metadata", &Keys(metadata))
+            .field("data", &format_args!("{} bytes", data.len()))
+            .field("attempt", attempt)
+            .field("trigger", trigger)
+            .field("now", now)
+            .field("timeout", timeout)
+            .finish()
+    }
 }
 
 /// What the receiver's answer means for the event.

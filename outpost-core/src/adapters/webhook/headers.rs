@@ -2,7 +2,6 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::mask::is_sensitive_header;
 use super::signing::Names;
 use crate::domain::tenant::{StringMap, check_header_map};
 use crate::values::error::Problem;
@@ -91,7 +90,8 @@ fn header(key: &str, text: &str, names: &Names) -> Result<(HeaderName, HeaderVal
         return Err("must be visible ASCII with spaces only inside".to_owned());
     }
     let mut value = HeaderValue::from_str(text).map_err(|_| "cannot be a header value".to_owned())?;
-    value.set_sensitive(is_sensitive_header(name.as_str()));
+    // Whatever its name: the field as a whole is sealed in the store, so its values must not stand in attempts.
+    value.set_sensitive(true);
     Ok((name, value))
 }
 
@@ -100,14 +100,18 @@ fn shown(key: &str) -> String {
     key.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// Adds metadata as headers under each prefix. What the transport itself sets is left out.
+/// Adds metadata as headers under each prefix. What the transport itself sets is left out. Values that are
+/// `sealed` in the store are masked where the request is recorded.
 pub(super) fn add_metadata(
     headers: &mut HeaderMap,
     map: &StringMap,
     names: &Names,
+    sealed: bool,
 ) -> Result<(), (String, &'static str)> {
     for (key, text) in map {
-        let value = HeaderValue::from_str(text).map_err(|_| (key.clone(), "has a value that cannot be a header"))?;
+        let mut value =
+            HeaderValue::from_str(text).map_err(|_| (key.clone(), "has a value that cannot be a header"))?;
+        value.set_sensitive(sealed);
         for prefix in names.prefixes() {
             let name = if prefix.is_empty() {
                 HeaderName::from_bytes(key.as_bytes())
@@ -133,7 +137,7 @@ pub(super) fn add_delivery_metadata(
     let before = problems.len();
     check_header_map("delivery_metadata", map, problems);
     if problems.len() == before
-        && let Err((key, message)) = add_metadata(headers, map, names)
+        && let Err((key, message)) = add_metadata(headers, map, names, true)
     {
         problems.push(Problem::new(format!("delivery_metadata.{key}"), message));
     }

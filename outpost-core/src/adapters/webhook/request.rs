@@ -22,7 +22,7 @@ pub(super) fn body(message: &Message, envelope: bool) -> Bytes {
 /// All headers. What the transport sets goes in last, so that nothing else can stand in its place.
 pub(super) fn headers(settings: &Settings, names: &Names, message: &Message, body: &[u8]) -> Result<HeaderMap, String> {
     let mut headers = settings.headers.clone();
-    add_metadata(&mut headers, &message.metadata, names)
+    add_metadata(&mut headers, &message.metadata, names, false)
         .map_err(|(key, what)| format!("metadata {key:?} of the event {what}"))?;
     let id = value(message.id.as_str())?;
     let topic = value(&message.topic)?;
