@@ -31,6 +31,7 @@ pub use domain::egress::{EgressPolicy, EgressPolicyBuilder, Refused};
 pub use domain::event::{Event, Fingerprint};
 pub use domain::health::{Health, HealthNews, HealthPolicy, Judge, Judgement, LEAST_FAILURES, WARNINGS};
 pub use domain::operator::{OPERATOR_DESTINATION, OPERATOR_TENANT, OPERATOR_TOPICS};
+pub use domain::replay::{MAX_REPLAY_TOPICS, Replay, ReplayRequest, ReplayState};
 pub use domain::retry::{MAX_ATTEMPTS, MAX_DELAY, RetryPolicy, Schedule};
 pub use domain::rollup;
 pub use domain::settings::{DeliverySettings, MAX_RATE, MAX_RATE_PERIOD, MIN_TIMEOUT, RateLimit, TenantLimits};
@@ -42,8 +43,9 @@ pub use engine::record::{
     DeliveryRecord, DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken, RequestRefusal, stands_for_schedule,
 };
 pub use facade::{
-    AttemptFilter, Deliveries, DeliveryFilter, Destinations, EventFilter, Events, MAX_PUBLISH_BATCH, NewEvent,
-    OfDestination, OfTenant, OperatorDestination, Outpost, OutpostBuilder, Published, PutTenant, Scope, Tenants,
+    AttemptFilter, Deliveries, DeliveryFilter, Destinations, EventFilter, Events, MAX_PUBLISH_BATCH, MAX_REPLAYS,
+    NewEvent, OfDestination, OfTenant, OperatorDestination, Outpost, OutpostBuilder, Published, PutTenant,
+    ReplayPreview, Replays, Scope, Tenants,
 };
 pub use ports::clock::{BoxFuture, Clock, Entropy};
 pub use ports::net::{Dialer, Io, Resolver};

@@ -9,6 +9,7 @@ pub mod egress;
 pub mod event;
 pub mod health;
 pub mod operator;
+pub mod replay;
 pub mod retry;
 pub mod rollup;
 pub mod settings;

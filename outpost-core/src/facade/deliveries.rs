@@ -5,7 +5,7 @@ use std::ops::Deref;
 use super::events::Names;
 use super::listing::{self, Scope, not_found};
 use super::{Outpost, of_store};
-use crate::domain::actor::Capability;
+use crate::domain::actor::{Actor, Capability};
 use crate::domain::attempt::{Attempt, ErrorClass, Outcome};
 use crate::domain::delivery::{Delivery, DeliveryKey, DeliveryState, Trigger};
 use crate::engine::record::RequestRefusal;
@@ -201,11 +201,14 @@ impl Deliveries<'_> {
     ///
     /// # Errors
     /// [`Conflict`](ErrorKind::Conflict) when it is being sent right now, when an attempt is requested
-    /// already, or when the destination is disabled; [`Forbidden`](ErrorKind::Forbidden) without
+    /// already, or when the destination is disabled; [`RateLimited`](ErrorKind::RateLimited) and [`Forbidden`](ErrorKind::Forbidden) without
     /// [`Capability::Retry`]; as [`get`](Self::get).
     pub async fn retry(&self, tenant: &str, destination: &str, event: &str) -> Result<()> {
         const OPERATION: &str = "retry";
         let key = self.key(OPERATION, tenant, destination, event, Capability::Retry).await?;
+        if let Actor::Tenant { incarnation, .. } = &*self.0.actor {
+            self.0.limit(OPERATION, *incarnation, self.0.shared().settings.tenant_limits.retries)?;
+        }
         let write = Write::RequestAttempt { key, trigger: Trigger::Manual };
         let outcome = self.0.write(OPERATION, write).await?;
         outcome.map_err(|refusal| refused(OPERATION, refusal))?;

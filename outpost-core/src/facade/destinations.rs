@@ -466,7 +466,7 @@ impl Destinations<'_> {
         shared.sweep_soon();
     }
 
-    async fn record(&self, operation: &'static str, tenant: &Tenant, id: &str) -> Result<DestinationRecord> {
+    pub(super) async fn record(&self, operation: &'static str, tenant: &Tenant, id: &str) -> Result<DestinationRecord> {
         let Ok(id) = DestinationId::new(id) else { return Err(not_found(operation, "destination")) };
         let found = self.0.shared().fetch_one(Key::Destination(tenant.incarnation, id)).await;
         match found.map_err(|error| of_store(operation, error))? {

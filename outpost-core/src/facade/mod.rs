@@ -4,9 +4,11 @@ mod builder;
 mod deliveries;
 mod destinations;
 mod events;
+mod limits;
 mod listing;
 mod operator;
 mod publish;
+mod replays;
 mod tenants;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ pub use self::events::{EventFilter, Events, OfTenant};
 pub use self::listing::Scope;
 pub use self::operator::OperatorDestination;
 pub use self::publish::{MAX_PUBLISH_BATCH, NewEvent, Published};
+pub use self::replays::{MAX_REPLAYS, ReplayPreview, Replays};
 pub use self::tenants::{PutTenant, Tenants};
 use crate::domain::actor::{Actor, Capability};
 use crate::domain::descriptor::Descriptor;
@@ -97,6 +100,12 @@ impl Outpost {
     #[must_use]
     pub const fn deliveries(&self) -> Deliveries<'_> {
         Deliveries(self)
+    }
+
+    /// Replays.
+    #[must_use]
+    pub const fn replays(&self) -> Replays<'_> {
+        Replays(self)
     }
 
     /// The kinds of destination there are, ordered by name.

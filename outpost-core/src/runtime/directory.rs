@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::domain::attempt::ErrorClass;
 use crate::domain::destination::MASK;
+use crate::domain::event::Event;
 use crate::domain::operator::OPERATOR_TENANT;
 use crate::domain::tenant::{StringMap, Tenant};
 use crate::engine::record::DestinationRecord;
@@ -32,6 +33,13 @@ pub(crate) struct Place {
     pub(crate) way: Result<(Arc<dyn Transport>, Target), NoWay>,
     /// The state of the world in which it was last seen to be current.
     seen: AtomicU64,
+}
+
+impl Place {
+    /// Whether the destination wants an event, enabled or not.
+    pub(crate) fn wants(&self, event: &Event) -> bool {
+        self.record.topics.matches(&event.topic)
+    }
 }
 
 /// Why a destination cannot be sent to.

@@ -8,11 +8,14 @@
 //! | settle: group commit of outcomes | `settle` | an attempt ends |
 //! | watch: other processes' changes | `upkeep` | the store tells of one |
 //! | sweep: writes down what disabling and deleting ended | `upkeep` | something was disabled or deleted |
+//! | prune: deletes what is old | `upkeep` | an hour has passed |
+//! | replay: asks for many attempts | `replay` | a replay is started |
 
 pub mod claim;
 pub mod directory;
 pub mod ingest;
 pub mod operator;
+pub mod replay;
 pub mod send;
 pub mod settle;
 pub mod upkeep;
@@ -33,6 +36,7 @@ use self::settle::Ended;
 use crate::domain::health::HealthPolicy;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::settings::TenantLimits;
+use crate::engine::rate::Bucket;
 use crate::engine::record::{Lease, LeaseToken};
 use crate::engine::scheduler::{Limits, Scheduler};
 use crate::ports::clock::{Clock, Entropy, random_u64};
@@ -40,7 +44,7 @@ use crate::ports::observer::{Observer, Signal};
 use crate::ports::seal::Sealer;
 use crate::ports::store::{Quota, Store};
 use crate::ports::transport::Transport;
-use crate::values::id::{IdPrefixes, uuid_v7_text};
+use crate::values::id::{IdPrefixes, Incarnation, uuid_v7_text};
 use crate::values::time::Timestamp;
 
 /// What the builder has settled.
@@ -79,6 +83,8 @@ pub(crate) const LEASE_MARGIN: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_secs(1);
 /// Outcomes that wait to be written. When the store stands still, sending stops at this many.
 const MAX_UNSETTLED: u32 = 4096;
+/// Test events on their way at once; they do not count into the concurrency.
+const MAX_TESTS: usize = 32;
 /// Published events that wait for the store; further publishers wait for a place.
 const INGEST_QUEUE: usize = 4096;
 
@@ -112,6 +118,12 @@ pub(crate) struct Shared {
     next_due: AtomicI64,
     /// Wakes the sweep task.
     sweep: Notify,
+    /// Wakes the replay task.
+    pub(crate) replays: Notify,
+    /// How often each tenant's users do what is limited.
+    pub(crate) rates: Mutex<HashMap<(Incarnation, &'static str), Bucket>>,
+    /// Test events on their way at once.
+    pub(crate) tests: tokio::sync::Semaphore,
     /// Wakes whoever waits for the engine to run empty.
     progress: Notify,
     phase: watch::Sender<Phase>,
@@ -160,6 +172,9 @@ impl Shared {
             // At the start everything may be due: what an earlier run left, too.
             next_due: AtomicI64::new(0),
             sweep: Notify::new(),
+            replays: Notify::new(),
+            rates: Mutex::default(),
+            tests: tokio::sync::Semaphore::new(MAX_TESTS),
             progress: Notify::new(),
             phase: watch::Sender::new(Phase::Running),
             runtime,
@@ -171,6 +186,8 @@ impl Shared {
         shared.spawn(claim::run(shared.clone()));
         shared.spawn(upkeep::watch(shared.clone()));
         shared.spawn(upkeep::sweep(shared.clone()));
+        shared.spawn(upkeep::prune(shared.clone()));
+        shared.spawn(replay::run(shared.clone()));
         shared.sweep.notify_one();
         shared
     }
@@ -238,7 +255,7 @@ impl Shared {
 
     /// Gives back what is queued for a destination whose settings or state have changed, so that it is
     /// read anew.
-    pub(crate) fn give_back(&self, destination: crate::values::id::Incarnation) {
+    pub(crate) fn give_back(&self, destination: Incarnation) {
         let drained = self.scheduler().drain(destination, true, self.now());
         for work in drained {
             self.end(Ended::released(work));
