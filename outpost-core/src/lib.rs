@@ -28,6 +28,10 @@ pub use domain::destination::{
 };
 pub use domain::egress::{EgressPolicy, EgressPolicyBuilder, Refused};
 pub use domain::event::{Event, Fingerprint};
+pub use domain::filter::{
+    DestinationFilter, ExplainedCondition, Explanation, FilterInput, MAX_EXPLAINED_VALUE, MAX_FILTER_CONDITIONS,
+    MAX_FILTER_DEPTH, MAX_FILTER_LEN, MAX_FILTER_VALUES,
+};
 pub use domain::retry::{MAX_ATTEMPTS, MAX_DELAY, RetryPolicy, Schedule};
 pub use domain::signing::{BodyKey, KeyError, Scheme, SigningKey};
 pub use domain::tenant::{StringMap, Tenant};
