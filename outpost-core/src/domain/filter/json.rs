@@ -55,16 +55,29 @@ pub(super) fn text(json: &str) -> Cow<'_, str> {
     TextSeed.deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap_or_default()
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many bytes of objects and lists were gone through on this thread.
+    pub(super) static READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+fn count(_json: &str) {
+    #[cfg(test)]
+    READ.set(READ.get() + _json.len());
+}
+
 /// Calls `each` with every member of an object, in the order of the text, repeated keys included.
 ///
 /// # Errors
 /// If the text is not an object.
 pub(super) fn members<'a>(json: &'a str, each: impl FnMut(Cow<'a, str>, &'a str)) -> serde_json::Result<()> {
+    count(json);
     serde_json::Deserializer::from_str(json).deserialize_map(Members(each))
 }
 
 /// Calls `each` with every element of a list until it answers false.
 pub(super) fn elements<'a>(json: &'a str, each: impl FnMut(&'a str) -> bool) {
+    count(json);
     // Not a list: there are no elements.
     let _ = serde_json::Deserializer::from_str(json).deserialize_seq(Elements(each));
 }
