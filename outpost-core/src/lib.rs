@@ -29,6 +29,10 @@ pub use domain::destination::{
 };
 pub use domain::egress::{EgressPolicy, EgressPolicyBuilder, Refused};
 pub use domain::event::{Event, Fingerprint};
+pub use domain::filter::{
+    DestinationFilter, ExplainedCondition, Explanation, FilterInput, MAX_EXPLAINED_VALUE, MAX_FILTER_CONDITIONS,
+    MAX_FILTER_DEPTH, MAX_FILTER_LEN, MAX_FILTER_VALUES,
+};
 pub use domain::health::{Health, HealthNews, HealthPolicy, Judge, Judgement, LEAST_FAILURES, WARNINGS};
 pub use domain::operator::{OPERATOR_DESTINATION, OPERATOR_TENANT, OPERATOR_TOPICS};
 pub use domain::replay::{MAX_REPLAY_TOPICS, Replay, ReplayRequest, ReplayState};

@@ -7,6 +7,7 @@ pub mod descriptor;
 pub mod destination;
 pub mod egress;
 pub mod event;
+pub mod filter;
 pub mod health;
 pub mod operator;
 pub mod replay;
