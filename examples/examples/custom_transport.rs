@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use outpost_core::{
     DeliveryError, Descriptor, Entropy, ErrorClass, Field, FieldKind, MemoryStore, Message, NewDestination, NewEvent,
-    Outpost, Problem, Receipt, RequestRecord, Rotation, StringMap, Target, Transport, Verdict,
+    Outpost, Party, Problem, Receipt, RequestRecord, Rotation, StringMap, Target, Transport, Verdict, VetError,
 };
 
 struct FileTransport(Descriptor);
@@ -29,6 +29,7 @@ impl FileTransport {
                 required: true,
                 sensitive: false,
             }],
+            hidden_config_fields: Vec::new(),
             credential_fields: Vec::new(),
         })
     }
@@ -51,7 +52,7 @@ impl Transport for FileTransport {
         Ok(Target::new(path.clone(), std::path::PathBuf::from(path)))
     }
 
-    async fn vet(&self, _target: &Target) -> Result<(), Vec<Problem>> {
+    async fn vet(&self, _target: &Target, _party: &Party) -> Result<(), VetError> {
         Ok(())
     }
 

@@ -26,7 +26,7 @@ pub use domain::destination::{
     Credentials, DEFAULT_ROTATION_OVERLAP, Destination, DestinationPatch, Disabled, DisabledBy, MASK, MapPatch,
     NewDestination,
 };
-pub use domain::egress::{EgressPolicy, EgressPolicyBuilder, Refused};
+pub use domain::egress::{Allowance, EgressPolicy, EgressPolicyBuilder, Party, Refused};
 pub use domain::event::{Event, Fingerprint};
 pub use domain::retry::{MAX_ATTEMPTS, MAX_DELAY, RetryPolicy, Schedule};
 pub use domain::signing::{BodyKey, KeyError, Scheme, SigningKey};
@@ -46,7 +46,7 @@ pub use ports::observer::{Observer, Signal};
 pub use ports::seal::{PlainSealer, SealContext, SealError, Sealer};
 pub use ports::store;
 pub use ports::store::{Store, StoreError, StoreErrorKind};
-pub use ports::transport::{DeliveryError, Message, Receipt, Rotation, Target, Transport, Verdict};
+pub use ports::transport::{DeliveryError, Message, Receipt, Rotation, Target, Transport, Verdict, VetError};
 pub use values::error::{Error, ErrorKind, Problem, Result};
 pub use values::id::{AttemptId, DestinationId, EventId, IdPrefixes, Incarnation, MAX_ID_LEN, TenantId, uuid_v7_text};
 pub use values::page::{Direction, MAX_PAGE, Page, PageRequest, Position};

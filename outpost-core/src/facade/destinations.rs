@@ -19,9 +19,6 @@ use crate::values::error::{Error, ErrorKind, Problem, Result};
 use crate::values::id::{DestinationId, Incarnation};
 use crate::values::page::{Page, PageRequest};
 
-/// How long a write waits for the network to tell whether a destination may be sent to.
-const VET_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A change to a destination that is there.
 #[derive(Clone, Copy)]
 enum Change<'a> {
@@ -71,13 +68,14 @@ impl Destinations<'_> {
             }
             Some(transport) => {
                 transport.provision(&mut maps.credentials, &*shared.entropy);
+                self.check_hidden(&**transport, &StringMap::new(), &maps.config, &mut problems);
                 super::take_all(prepare(&**transport, &maps), &mut problems)
             }
         };
         let (Some(transport), Some(target), true) = (transport, target, problems.is_empty()) else {
             return Err(Error::invalid(OPERATION, problems));
         };
-        self.vet(OPERATION, &*transport, &target).await?;
+        self.vet(OPERATION, &*transport, &target, &tenant.id).await?;
         let now = shared.now();
         for _ in 0..WRITE_TRIES {
             let incarnation = Incarnation::generate(now, random_u64(&*shared.entropy));
@@ -384,6 +382,10 @@ impl Destinations<'_> {
                 problems.push(Problem::new("type", format!("{:?} is not a type of destination here", record.kind)));
                 return Err(Error::invalid(operation, problems));
             };
+            if matches!(patch.config, MapPatch::Clear) {
+                self.restore_hidden(&*transport, &before.config, &mut maps.config);
+            }
+            self.check_hidden(&*transport, &before.config, &maps.config, &mut problems);
             if maps.credentials.is_empty() {
                 transport.provision(&mut maps.credentials, &*shared.entropy);
             }
@@ -396,7 +398,7 @@ impl Destinations<'_> {
             if origin(&record.target) != origin(target.display()) {
                 self.need_secrets(operation)?;
             }
-            self.vet(operation, &*transport, &target).await?;
+            self.vet(operation, &*transport, &target, &record.tenant_id).await?;
             record.target = target.display().to_owned();
             self.seal(operation, record, &maps)?;
         }
@@ -431,7 +433,7 @@ impl Destinations<'_> {
         let maps = self.open(operation, record)?;
         if let Some(transport) = self.0.shared().transports.get(&record.kind) {
             let target = prepare(&**transport, &maps).map_err(|problems| Error::invalid(operation, problems))?;
-            self.vet(operation, &**transport, &target).await?;
+            self.vet(operation, &**transport, &target, &record.tenant_id).await?;
         }
         record.disabled = None;
         Ok(true)
@@ -476,14 +478,6 @@ impl Destinations<'_> {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Forbidden, operation, "this needs the capability \"secrets\""))
-    }
-
-    async fn vet(&self, operation: &'static str, transport: &dyn Transport, target: &Target) -> Result<()> {
-        tokio::select! {
-            verdict = transport.vet(target) => verdict.map_err(|problems| Error::invalid(operation, problems)),
-            // A resolver that hangs must not keep people from saving; sending checks again.
-            () = self.0.shared().clock.sleep(VET_TIMEOUT) => Ok(()),
-        }
     }
 
     fn seal(&self, operation: &'static str, record: &mut DestinationRecord, maps: &Opened) -> Result<()> {
@@ -543,7 +537,7 @@ impl Destinations<'_> {
     /// as the target is.
     fn without_secrets(&self, record: &DestinationRecord, mut config: StringMap) -> StringMap {
         let descriptor = self.0.shared().transports.get(&record.kind).map(|transport| transport.descriptor());
-        for field in descriptor.iter().flat_map(|descriptor| &descriptor.config_fields) {
+        for field in descriptor.iter().flat_map(|descriptor| descriptor.known_config_fields()) {
             if let Some(value) = config.get_mut(field.key) {
                 if field.sensitive {
                     MASK.clone_into(value);

@@ -7,6 +7,7 @@ mod events;
 mod listing;
 mod publish;
 mod tenants;
+mod vetting;
 
 use std::sync::Arc;
 use std::time::Duration;

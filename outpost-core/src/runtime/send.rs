@@ -11,6 +11,7 @@ use super::settle::{Ended, Note};
 use super::{LEASE_MARGIN, MAX_UNSETTLED, Phase, Shared};
 use crate::domain::attempt::ErrorClass;
 use crate::domain::delivery::DeliveryState;
+use crate::domain::egress::Party;
 use crate::engine::outcome::{Timing, conclude};
 use crate::engine::record::LaneChange;
 use crate::engine::scheduler::Work;
@@ -106,6 +107,7 @@ async fn send(shared: &Arc<Shared>, work: Work) {
         trigger: delivery.trigger,
         now: started_at,
         timeout,
+        party: Party { tenant: place.record.tenant_id.clone(), made_by_operator: false },
     };
     let result = match &place.way {
         Ok((transport, target)) => deliver(shared, transport, target, &message).await,
