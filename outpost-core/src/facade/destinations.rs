@@ -382,9 +382,6 @@ impl Destinations<'_> {
                 problems.push(Problem::new("type", format!("{:?} is not a type of destination here", record.kind)));
                 return Err(Error::invalid(operation, problems));
             };
-            if matches!(patch.config, MapPatch::Clear) {
-                self.restore_hidden(&*transport, &before.config, &mut maps.config);
-            }
             self.check_hidden(&*transport, &before.config, &maps.config, &mut problems);
             if maps.credentials.is_empty() {
                 transport.provision(&mut maps.credentials, &*shared.entropy);

@@ -63,17 +63,4 @@ impl Destinations<'_> {
             }
         }
     }
-
-    /// Puts back the values of fields that are not offered: a tenant that clears the config cannot mean what
-    /// no form shows.
-    pub(super) fn restore_hidden(&self, transport: &dyn Transport, before: &StringMap, after: &mut StringMap) {
-        if self.0.actor.is_operator() {
-            return;
-        }
-        for field in &transport.descriptor().hidden_config_fields {
-            if let Some(value) = before.get(field.key) {
-                after.insert(field.key.to_owned(), value.clone());
-            }
-        }
-    }
 }

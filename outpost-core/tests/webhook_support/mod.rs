@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
 pub mod net;
+pub mod spellings;
 
 use std::future::Future;
 use std::net::SocketAddr;

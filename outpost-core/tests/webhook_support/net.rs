@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use outpost_core::{Dialer, Io, Resolver};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{OK, read_request};
+use super::{OK, Seen, read_request};
 
 /// Gives one prepared answer after the other; the last one for ever.
 #[derive(Clone, Default)]
@@ -35,6 +35,8 @@ impl Resolver for Names {
 #[derive(Clone, Default)]
 pub struct Memory {
     pub dialed: Arc<Mutex<Vec<SocketAddr>>>,
+    /// The requests that came.
+    pub seen: Arc<Mutex<Vec<Seen>>>,
     /// How dialing these addresses fails.
     pub broken: Vec<(IpAddr, i32)>,
     /// Dialing this address never ends.
@@ -58,8 +60,10 @@ impl Dialer for Memory {
             std::future::pending::<()>().await;
         }
         let (near, mut far) = tokio::io::duplex(65536);
+        let seen = Arc::clone(&self.seen);
         tokio::spawn(async move {
-            while read_request(&mut far, 0).await.is_some() {
+            while let Some(request) = read_request(&mut far, 0).await {
+                seen.lock().unwrap().push(request);
                 far.write_all(OK).await.unwrap();
             }
         });
