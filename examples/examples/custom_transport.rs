@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use outpost_core::{
     DeliveryError, Descriptor, Entropy, ErrorClass, Field, FieldKind, MemoryStore, Message, NewDestination, NewEvent,
-    Outpost, Problem, Receipt, RequestRecord, Rotation, StringMap, Target, Transport, Verdict,
+    Outpost, Party, Problem, Receipt, RequestRecord, Rotation, StringMap, Target, Transport, Verdict, VetError,
 };
 
 struct FileTransport(Descriptor);
@@ -29,6 +29,7 @@ impl FileTransport {
                 required: true,
                 sensitive: false,
             }],
+            hidden_config_fields: Vec::new(),
             credential_fields: Vec::new(),
         })
     }
@@ -51,7 +52,7 @@ impl Transport for FileTransport {
         Ok(Target::new(path.clone(), std::path::PathBuf::from(path)))
     }
 
-    async fn vet(&self, _target: &Target) -> Result<(), Vec<Problem>> {
+    async fn vet(&self, _target: &Target, _party: &Party) -> Result<(), VetError> {
         Ok(())
     }
 
@@ -77,7 +78,7 @@ impl Transport for FileTransport {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::temp_dir().join("outpost-events.jsonl");
-    let outpost = Outpost::builder(MemoryStore::new()).transport(FileTransport::new()).start()?;
+    let outpost = Outpost::builder(MemoryStore::new()).transport(FileTransport::new()).start().await?;
     outpost.tenants().put("acme", None).await?;
     let mut destination = NewDestination::webhook("").config("path", path.to_string_lossy());
     destination.kind = "file".to_owned();

@@ -27,7 +27,7 @@ pub use domain::destination::{
     Credentials, DEFAULT_ROTATION_OVERLAP, Destination, DestinationPatch, Disabled, DisabledBy, MASK, MapPatch,
     NewDestination,
 };
-pub use domain::egress::{EgressPolicy, EgressPolicyBuilder, Refused};
+pub use domain::egress::{Allowance, EgressPolicy, EgressPolicyBuilder, Party, Refused};
 pub use domain::event::{Event, Fingerprint};
 pub use domain::filter::{
     DestinationFilter, ExplainedCondition, Explanation, FilterInput, MAX_EXPLAINED_VALUE, MAX_FILTER_CONDITIONS,
@@ -47,9 +47,9 @@ pub use engine::record::{
     DeliveryRecord, DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken, RequestRefusal, stands_for_schedule,
 };
 pub use facade::{
-    AttemptFilter, Deliveries, DeliveryFilter, Destinations, EventFilter, Events, MAX_PUBLISH_BATCH, MAX_REPLAYS,
-    NewEvent, OfDestination, OfTenant, OperatorDestination, Outpost, OutpostBuilder, Published, PutTenant,
-    ReplayPreview, Replays, Scope, Tenants,
+    AttemptFilter, Deliveries, DeliveryFilter, Destinations, Erased, EventFilter, Events, MAX_PUBLISH_BATCH,
+    MAX_REPLAYS, MatchVerdict, NewEvent, OfDestination, OfTenant, OperatorDestination, Outpost, OutpostBuilder,
+    Published, PutTenant, ReplayPreview, Replays, Resealed, Scope, Tenants, TestEvent, WouldReceive,
 };
 pub use ports::clock::{BoxFuture, Clock, Entropy};
 pub use ports::net::{Dialer, Io, Resolver};
@@ -57,7 +57,7 @@ pub use ports::observer::{Observer, Signal};
 pub use ports::seal::{PlainSealer, SealContext, SealError, Sealer};
 pub use ports::store;
 pub use ports::store::{Store, StoreError, StoreErrorKind};
-pub use ports::transport::{DeliveryError, Message, Receipt, Rotation, Target, Transport, Verdict};
+pub use ports::transport::{DeliveryError, Message, Receipt, Rotation, Target, Transport, Verdict, VetError};
 pub use values::error::{Error, ErrorKind, Problem, Result};
 pub use values::id::{AttemptId, DestinationId, EventId, IdPrefixes, Incarnation, MAX_ID_LEN, TenantId, uuid_v7_text};
 pub use values::page::{Direction, MAX_PAGE, Page, PageRequest, Position};

@@ -3,75 +3,26 @@
 
 mod webhook_support;
 
-use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use outpost_core::{
-    Dialer, EgressPolicy, ErrorClass, Io, Message, Resolver, StringMap, Transport, Verdict, WebhookTransport,
+    Allowance, EgressPolicy, ErrorClass, Message, Party, Problem, Resolver, StringMap, Transport, Verdict, VetError,
+    WebhookTransport,
 };
-use tokio::io::AsyncWriteExt as _;
+use webhook_support::net::{Memory, Names};
 use webhook_support::*;
 
 const TENANT_TEXT: &str = "this address cannot be used";
 
-/// Gives one prepared answer after the other; the last one for ever.
-#[derive(Clone, Default)]
-struct Names(Arc<Mutex<VecDeque<Vec<IpAddr>>>>);
-
-impl Names {
-    fn new(answers: &[&[&str]]) -> Self {
-        let parse = |list: &&[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
-        Self(Arc::new(Mutex::new(answers.iter().map(parse).collect())))
-    }
-}
-
-#[async_trait]
-impl Resolver for Names {
-    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
-        let mut answers = self.0.lock().unwrap();
-        let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
-        answer.ok_or_else(|| io::Error::other("no answer"))
-    }
-}
-
-/// Opens streams in memory to a receiver that answers 200; remembers what it was asked for.
-#[derive(Clone, Default)]
-struct Memory {
-    dialed: Arc<Mutex<Vec<SocketAddr>>>,
-    /// How dialing these addresses fails.
-    broken: Vec<(IpAddr, i32)>,
-    /// Dialing this address never ends.
-    silent: Option<IpAddr>,
-}
-
-impl Memory {
-    fn dialed(&self) -> Vec<String> {
-        self.dialed.lock().unwrap().iter().map(SocketAddr::to_string).collect()
-    }
-}
-
-#[async_trait]
-impl Dialer for Memory {
-    async fn dial(&self, address: SocketAddr) -> io::Result<Box<dyn Io>> {
-        self.dialed.lock().unwrap().push(address);
-        if let Some((_, code)) = self.broken.iter().find(|(broken, _)| *broken == address.ip()) {
-            return Err(io::Error::from_raw_os_error(*code));
-        }
-        if self.silent == Some(address.ip()) {
-            std::future::pending::<()>().await;
-        }
-        let (near, mut far) = tokio::io::duplex(65536);
-        tokio::spawn(async move {
-            while read_request(&mut far, 0).await.is_some() {
-                far.write_all(OK).await.unwrap();
-            }
-        });
-        Ok(Box::new(near))
-    }
+/// Tenants are told what they are told of a refused address.
+fn unresolved(error: &VetError, detail: &str) {
+    assert!(error.unresolved && error.details[0].message.contains(detail), "{error:?}");
+    assert_eq!(error.problems, [Problem::new("config.url", TENANT_TEXT)]);
 }
 
 fn guarded(names: Names, memory: &Memory) -> WebhookTransport {
@@ -129,8 +80,9 @@ async fn internal_addresses_are_refused_in_every_spelling_at_write_and_at_send()
         "%31%32%37.0.0.1",
     ] {
         let target = target(&transport, &format!("http://{host}/x"));
-        let problems = transport.vet(&target).await.unwrap_err();
-        assert_eq!((problems[0].field.as_str(), problems[0].message.as_str()), ("config.url", TENANT_TEXT), "{host}");
+        let refused = transport.vet(&target, &party("acme")).await.unwrap_err();
+        assert_eq!(refused.problems, [Problem::new("config.url", TENANT_TEXT)], "{host}");
+        assert!(!refused.unresolved && refused.details[0].message.contains("allow_net("), "{refused:?}");
         let error = transport.deliver(&target, &message("{}")).await.unwrap_err();
         assert_eq!((error.error.class, error.error.maybe_seen), (ErrorClass::Blocked, false), "{host}");
         assert_eq!(error.error.message, TENANT_TEXT);
@@ -145,7 +97,9 @@ async fn a_name_with_one_bad_address_is_refused_and_the_operator_learns_why() {
         let memory = Memory::default();
         let transport = guarded(Names::new(&[list]), &memory);
         let target = target(&transport, "https://hooks.example/");
-        assert_eq!(transport.vet(&target).await.unwrap_err()[0].message, TENANT_TEXT);
+        let refused = transport.vet(&target, &party("acme")).await.unwrap_err();
+        assert_eq!(refused.problems, [Problem::new("config.url", TENANT_TEXT)]);
+        assert!(refused.details[0].message.contains("allow_host(hooks.example)"), "{refused:?}");
         let error = transport.deliver(&target, &message("{}")).await.unwrap_err().error;
         assert_eq!((error.class, error.message.as_str()), (ErrorClass::Blocked, TENANT_TEXT));
         for part in ["hooks.example", "10.1.2.3", "10.0.0.0/8", "allow_host(hooks.example)"] {
@@ -160,7 +114,7 @@ async fn a_name_that_changes_between_check_and_send_is_refused() {
     let memory = Memory::default();
     let transport = guarded(Names::new(&[&["93.184.216.34"], &["127.0.0.1"]]), &memory);
     let target = target(&transport, "http://rebind.example/");
-    assert_eq!(transport.vet(&target).await, Ok(()));
+    assert_eq!(transport.vet(&target, &party("acme")).await, Ok(()));
     let error = transport.deliver(&target, &message("{}")).await.unwrap_err().error;
     assert_eq!(error.class, ErrorClass::Blocked);
     assert_eq!(memory.dialed(), [""; 0]);
@@ -181,12 +135,13 @@ async fn exactly_the_checked_addresses_are_dialed_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_name_without_addresses_passes_the_check_but_not_the_send() {
+async fn a_name_without_addresses_is_told_from_a_refused_one_by_the_operator_alone() {
     for names in [Names::default(), Names::new(&[&[]])] {
         let memory = Memory::default();
         let transport = guarded(names, &memory);
         let target = target(&transport, "http://missing.example/");
-        assert_eq!(transport.vet(&target).await, Ok(()));
+        let error = transport.vet(&target, &party("acme")).await.unwrap_err();
+        unresolved(&error, "missing.example does not resolve");
         let error = transport.deliver(&target, &message("{}")).await.unwrap_err().error;
         assert_eq!((error.class, error.message.as_str(), error.maybe_seen), (ErrorClass::Dns, TENANT_TEXT, false));
         assert!(error.detail.contains("missing.example"));
@@ -218,7 +173,7 @@ async fn the_policy_s_allowances_and_ports_count() {
         ("http://93.184.216.34:8081/", false),
     ] {
         let target = target(&transport, url);
-        assert_eq!(transport.vet(&target).await.is_ok(), ok, "{url}");
+        assert_eq!(transport.vet(&target, &party("acme")).await.is_ok(), ok, "{url}");
         assert_eq!(transport.deliver(&target, &message("{}")).await.is_ok(), ok, "{url}");
     }
 }
@@ -248,7 +203,7 @@ impl Resolver for Hanging {
 async fn names_that_never_resolve_end_at_the_deadline() {
     let transport = WebhookTransport::builder().resolver(Hanging).dialer(Memory::default()).build().unwrap();
     let target = target(&transport, "http://slow.example/");
-    assert_eq!(transport.vet(&target).await, Ok(()));
+    unresolved(&transport.vet(&target, &party("acme")).await.unwrap_err(), "slow.example does not resolve within 5s");
     let start = tokio::time::Instant::now();
     let error = transport.deliver(&target, &message("{}")).await.unwrap_err().error;
     assert_eq!((error.class, error.maybe_seen, start.elapsed()), (ErrorClass::Timeout, false, Duration::from_secs(10)));
@@ -285,7 +240,134 @@ async fn a_target_of_another_transport_is_refused() {
     let scripted = outpost_core::ScriptedTransport::always(outpost_core::ScriptedReply::ok());
     let foreign = scripted.prepare(&map(&[("url", "x")]), &StringMap::new(), &StringMap::new()).unwrap();
     let transport = WebhookTransport::builder().build().unwrap();
-    assert!(transport.vet(&foreign).await.is_err());
+    let error = transport.vet(&foreign, &party("acme")).await.unwrap_err();
+    assert!(error.problems == error.details && !error.unresolved, "{error:?}");
     let error = transport.deliver(&foreign, &message("{}")).await.unwrap_err().error;
     assert_eq!((error.class, error.maybe_seen), (ErrorClass::Request, false));
+}
+
+/// Sends to `url` for this party.
+async fn send_for(transport: &WebhookTransport, url: &str, party: &Party) -> Result<(), ErrorClass> {
+    let target = target(transport, url);
+    let vetted = transport.vet(&target, party).await.is_ok();
+    let message = Message { party: party.clone(), ..message("{}") };
+    let outcome = transport.deliver(&target, &message).await;
+    assert_eq!(vetted, outcome.is_ok(), "{url} {party:?}");
+    outcome.map(drop).map_err(|error| error.error.class)
+}
+
+#[tokio::test]
+async fn what_is_allowed_to_some_is_refused_to_others_also_over_kept_connections() {
+    let policy = EgressPolicy::builder()
+        .allow_net_for(Allowance::tenants(["acme", "beta"]), "10.0.0.0/8")
+        .allow_host_for(Allowance::Operator, "db.internal")
+        .build()
+        .unwrap();
+    let memory = Memory::default();
+    let transport = WebhookTransport::builder()
+        .egress(policy)
+        .resolver(Names::new(&[&["10.1.2.3"]]))
+        .dialer(memory.clone())
+        .build()
+        .unwrap();
+    let by_operator = Party { made_by_operator: true, ..party("other") };
+    for _ in 0..3 {
+        for url in ["http://10.1.2.3/", "http://hooks.example/"] {
+            assert_eq!(send_for(&transport, url, &party("acme")).await, Ok(()));
+            assert_eq!(send_for(&transport, url, &party("beta")).await, Ok(()));
+            assert_eq!(send_for(&transport, url, &party("other")).await, Err(ErrorClass::Blocked));
+            assert_eq!(send_for(&transport, url, &by_operator).await, Err(ErrorClass::Blocked));
+        }
+        assert_eq!(send_for(&transport, "http://db.internal/", &by_operator).await, Ok(()));
+        assert_eq!(send_for(&transport, "http://db.internal/", &party("other")).await, Err(ErrorClass::Blocked));
+    }
+    // Those with the same allowances share what they keep: three origins, one connection to each.
+    assert_eq!(memory.dialed(), ["10.1.2.3:80"; 3]);
+}
+
+#[tokio::test]
+async fn a_connection_to_a_public_address_is_kept_apart_from_those_with_more_allowances() {
+    let policy = EgressPolicy::builder().allow_net_for(Allowance::tenants(["acme"]), "10.0.0.0/8").build().unwrap();
+    let memory = Memory::default();
+    // The name moves into the operator's network after the first look-up.
+    let names = Names::new(&[&["93.184.216.34"], &["93.184.216.34"], &["10.1.2.3"]]);
+    let transport = WebhookTransport::builder().egress(policy).resolver(names).dialer(memory.clone()).build().unwrap();
+    let to = target(&transport, "http://moving.example/");
+    let as_tenant = |tenant: &str| Message { party: party(tenant), ..message("{}") };
+    for tenant in ["other", "third", "acme", "other", "acme"] {
+        transport.deliver(&to, &as_tenant(tenant)).await.unwrap();
+    }
+    assert_eq!(memory.dialed(), ["93.184.216.34:80"; 2]);
+}
+
+/// Counts what it is asked.
+#[derive(Clone, Default)]
+struct Asked(Arc<AtomicUsize>);
+
+#[async_trait]
+impl Resolver for Asked {
+    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(vec!["93.184.216.34".parse().unwrap()])
+    }
+}
+
+#[tokio::test]
+async fn the_sender_s_own_hosts_can_be_denied_and_are_not_even_resolved() {
+    let policy = EgressPolicy::builder().allow_host("*.acme.example").deny_host("api.acme.example").build().unwrap();
+    let (asked, memory) = (Asked::default(), Memory::default());
+    let transport =
+        WebhookTransport::builder().egress(policy).resolver(asked.clone()).dialer(memory.clone()).build().unwrap();
+    for url in ["https://api.acme.example/publish", "http://API.acme.EXAMPLE.:8080/", "http://u:p@api.acme.example/"] {
+        let target = target(&transport, url);
+        let refused = transport.vet(&target, &party("acme")).await.unwrap_err();
+        assert_eq!(refused.problems, [Problem::new("config.url", TENANT_TEXT)]);
+        assert!(refused.details[0].message.contains("deny_host(api.acme.example)"), "{refused:?}");
+        let error = transport.deliver(&target, &message("{}")).await.unwrap_err().error;
+        assert_eq!((error.class, error.message.as_str(), error.maybe_seen), (ErrorClass::Blocked, TENANT_TEXT, false));
+    }
+    assert_eq!((asked.0.load(Ordering::SeqCst), memory.dialed().len()), (0, 0));
+    deliver(&transport, "http://hooks.acme.example/").await.unwrap();
+    assert_eq!(memory.dialed(), ["93.184.216.34:80"]);
+}
+
+struct Full;
+
+#[async_trait]
+impl Resolver for Full {
+    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        std::future::pending().await
+    }
+
+    fn is_full(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_ups_that_wait_for_others_until_the_deadline_are_the_sender_s_own_fault() {
+    let transport = WebhookTransport::builder().resolver(Full).dialer(Memory::default()).build().unwrap();
+    // Also when the deadline is later than that of making a connection.
+    for seconds in [10, 60] {
+        let start = tokio::time::Instant::now();
+        let error = deliver_within(&transport, "http://x.example/", Duration::from_secs(seconds)).await.unwrap_err();
+        assert_eq!((error.error.class, error.error.maybe_seen), (ErrorClass::System, false));
+        assert_eq!(start.elapsed().as_secs(), seconds.min(30));
+        assert!(error.error.detail.contains("look-ups") && !error.error.message.contains("look-ups"), "{error:?}");
+    }
+    unresolved(&transport.vet(&target(&transport, "http://x.example/"), &party("acme")).await.unwrap_err(), "5s");
+}
+
+#[tokio::test]
+async fn answers_are_bounded() {
+    let many: Vec<String> = (0..1000).map(|n| format!("93.184.{}.{}", n / 250, n % 250)).collect();
+    let mut list: Vec<&str> = many.iter().map(String::as_str).collect();
+    let broken = list.iter().map(|address| (address.parse().unwrap(), 111)).collect();
+    let memory = Memory { broken, ..Memory::default() };
+    let transport = guarded(Names::new(&[&list]), &memory);
+    deliver(&transport, "http://many.example/").await.unwrap_err();
+    assert_eq!(memory.dialed().len(), 8);
+    list[63] = "10.0.0.1";
+    let transport = guarded(Names::new(&[&list]), &memory);
+    assert_eq!(deliver(&transport, "http://many.example/").await.unwrap_err().error.class, ErrorClass::Blocked);
 }

@@ -161,14 +161,19 @@ fn a_new_destination_gets_a_secret_and_rotation_keeps_the_old_one() {
 }
 
 #[test]
-fn the_descriptor_knows_every_field_and_custom_headers_can_be_left_out() {
+fn the_descriptor_knows_every_field_and_offers_custom_headers_only_when_asked() {
     let keys = |transport: &WebhookTransport| {
         transport.descriptor().config_fields.iter().map(|field| field.key).collect::<Vec<_>>()
     };
-    assert_eq!(keys(&transport()), ["url", "custom_headers"]);
-    let plain = WebhookTransport::builder().custom_headers(false).build().unwrap();
+    let with_headers = WebhookTransport::builder().custom_headers(true).build().unwrap();
+    assert_eq!(keys(&with_headers), ["url", "custom_headers"]);
+    let plain = transport();
     assert_eq!(keys(&plain), ["url"]);
     assert_eq!(plain.descriptor().kind, "webhook");
+    // What is not offered is known all the same, so that a destination that has it can be changed.
+    let config = map(&[("url", "https://x.example/"), ("custom_headers", "{}")]);
+    assert_eq!(plain.descriptor().problems(&config, &StringMap::new()), []);
+    assert!(plain.descriptor().known_config_fields().any(|field| field.key == "custom_headers" && field.sensitive));
 }
 
 #[test]
@@ -268,7 +273,7 @@ proptest! {
             Ok(target) => {
                 // What is accepted can be checked and sent; only the network is missing here.
                 let error = runtime.block_on(async {
-                    let _ = transport.vet(&target).await;
+                    let _ = transport.vet(&target, &party("acme")).await;
                     transport.deliver(&target, &message("{}")).await.unwrap_err()
                 });
                 prop_assert!(matches!(error.error.class.as_str(), "dns_error" | "blocked" | "connection_refused"), "{:?}", error);

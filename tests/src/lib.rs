@@ -27,13 +27,13 @@ pub fn virtual_builder(store: impl Store, transport: ScriptedTransport) -> Outpo
 }
 
 /// An engine in virtual time and the calls its transport gets.
-pub fn virtual_outpost(
+pub async fn virtual_outpost(
     store: impl Store,
     script: impl Fn(&Target, &outpost_core::Message) -> ScriptedReply + Send + Sync + 'static,
 ) -> (Outpost, ScriptedCalls) {
     let transport = ScriptedTransport::new(script);
     let calls = transport.calls();
-    (virtual_builder(store, transport).start().expect("starts"), calls)
+    (virtual_builder(store, transport).start().await.expect("starts"), calls)
 }
 
 /// Makes a tenant with one webhook destination for each `(id, url)`.

@@ -21,6 +21,7 @@ pub async fn engine(path: &Path, synchronous: Synchronous) -> Outpost {
         .timeout(Duration::from_millis(500))
         .concurrency(CONCURRENCY)
         .start()
+        .await
         .expect("the engine starts")
 }
 

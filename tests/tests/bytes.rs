@@ -127,6 +127,7 @@ async fn engine(file: &Path) -> Outpost {
         .transport(WebhookTransport::builder().egress(egress).build().expect("a fine transport"))
         .retry(RetryPolicy::new(Schedule::Explicit(delays)).expect("a fine policy"))
         .start()
+        .await
         .expect("starts")
 }
 

@@ -16,7 +16,7 @@ fn event(id: &str) -> NewEvent {
 
 #[tokio::test(start_paused = true)]
 async fn a_delivery_that_succeeds_is_recorded_with_its_exchange() {
-    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok().body("thanks"));
+    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok().body("thanks")).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/hook")]).await;
     let published = outpost.publish("acme", event("e1")).await.unwrap();
     assert_eq!((published.duplicate, published.matched.len()), (false, 1));
@@ -31,7 +31,7 @@ async fn a_delivery_that_succeeds_is_recorded_with_its_exchange() {
 
 #[tokio::test(start_paused = true)]
 async fn the_full_schedule_of_days_is_exact_and_then_ends() {
-    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::status(500));
+    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::status(500)).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     let delivery = finished(&outpost, "acme", "main", "e1").await;
@@ -48,7 +48,7 @@ async fn the_full_schedule_of_days_is_exact_and_then_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn several_failing_destinations_have_schedules_of_their_own() {
-    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::error(ErrorClass::Refused));
+    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::error(ErrorClass::Refused)).await;
     let ids = ["a", "b", "c", "d", "e"];
     let destinations: Vec<(&str, &str)> = ids.iter().map(|id| (*id, "https://one.test/")).collect();
     tenant_with(&outpost, "acme", &destinations).await;
@@ -65,7 +65,8 @@ async fn several_failing_destinations_have_schedules_of_their_own() {
 async fn every_attempt_has_a_fresh_time_and_the_same_id() {
     let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, message| {
         if message.attempt < 5 { ScriptedReply::status(500) } else { ScriptedReply::ok() }
-    });
+    })
+    .await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     finished(&outpost, "acme", "main", "e1").await;
@@ -86,7 +87,7 @@ async fn gone_stops_the_delivery_and_disables_the_destination_with_a_reason() {
             seen.lock().unwrap().push(destination.to_string());
         }
     };
-    let outpost = virtual_builder(MemoryStore::new(), transport).observer(observer).start().unwrap();
+    let outpost = virtual_builder(MemoryStore::new(), transport).observer(observer).start().await.unwrap();
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     assert_eq!(finished(&outpost, "acme", "main", "e1").await.state, DeliveryState::Failed);
@@ -105,7 +106,8 @@ async fn an_overloaded_destination_rests_then_is_probed_once_then_starts_slowly(
     let (outpost, calls) = virtual_outpost(MemoryStore::new(), move |_, message| {
         if message.now < until { ScriptedReply::status(503) } else { ScriptedReply::ok() }
             .after(Duration::from_millis(100))
-    });
+    })
+    .await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     let events = (0..200).map(|n| event(&format!("e{n}"))).collect();
     for answer in outpost.publish_batch("acme", events).await.unwrap() {
@@ -126,7 +128,8 @@ async fn a_wish_to_be_left_alone_is_a_floor_with_a_cap() {
         1 => ScriptedReply::status(429).retry_after(Duration::from_secs(90)),
         2 => ScriptedReply::status(500).retry_after(Duration::from_secs(1_000_000)),
         _ => ScriptedReply::ok(),
-    });
+    })
+    .await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     finished(&outpost, "acme", "main", "e1").await;
@@ -137,7 +140,7 @@ async fn a_wish_to_be_left_alone_is_a_floor_with_a_cap() {
 
 #[tokio::test(start_paused = true)]
 async fn manual_attempts_neither_delay_nor_replace_the_schedule() {
-    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::status(500));
+    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::status(500)).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     wait_for(&outpost, "acme", "main", "e1", |delivery| delivery.attempts == 2).await;
@@ -159,7 +162,7 @@ async fn manual_attempts_neither_delay_nor_replace_the_schedule() {
 #[tokio::test(start_paused = true)]
 async fn each_accepted_manual_retry_is_one_attempt_and_a_concurrent_one_a_conflict() {
     let (outpost, calls) =
-        virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok().after(Duration::from_secs(5)));
+        virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok().after(Duration::from_secs(5))).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     calls.reached(1).await;
@@ -183,7 +186,8 @@ async fn a_manual_success_ends_what_was_scheduled() {
     let switch = fine.clone();
     let (outpost, calls) = virtual_outpost(MemoryStore::new(), move |_, _| {
         if switch.load(Ordering::SeqCst) == 1 { ScriptedReply::ok() } else { ScriptedReply::status(503) }
-    });
+    })
+    .await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     wait_for(&outpost, "acme", "main", "e1", |delivery| delivery.attempts == 1).await;
@@ -198,7 +202,7 @@ async fn a_manual_success_ends_what_was_scheduled() {
 
 #[tokio::test(start_paused = true)]
 async fn cancelling_ends_the_schedule() {
-    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::status(500));
+    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::status(500)).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     wait_for(&outpost, "acme", "main", "e1", |delivery| delivery.attempts == 1).await;
@@ -213,7 +217,8 @@ async fn cancelling_ends_the_schedule() {
 async fn disabling_and_deleting_end_pending_work_and_a_new_life_inherits_nothing() {
     let (outpost, calls) = virtual_outpost(MemoryStore::new(), |target, _| {
         if target.display().contains("old") { ScriptedReply::status(500) } else { ScriptedReply::ok() }
-    });
+    })
+    .await;
     tenant_with(&outpost, "acme", &[("one", "https://old.test/1"), ("two", "https://old.test/2")]).await;
     for n in 0..50 {
         outpost.publish("acme", event(&format!("e{n}"))).await.unwrap();
@@ -245,7 +250,8 @@ async fn disabling_and_deleting_end_pending_work_and_a_new_life_inherits_nothing
 async fn a_changed_destination_is_honoured_by_the_next_attempt_and_the_next_event() {
     let (outpost, calls) = virtual_outpost(MemoryStore::new(), |target, _| {
         if target.display().contains("new") { ScriptedReply::ok() } else { ScriptedReply::status(500) }
-    });
+    })
+    .await;
     tenant_with(&outpost, "acme", &[("main", "https://old.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     wait_for(&outpost, "acme", "main", "e1", |delivery| delivery.attempts == 1).await;
@@ -264,7 +270,8 @@ async fn a_panicking_transport_is_a_failed_attempt() {
     let (outpost, _) = virtual_outpost(MemoryStore::new(), |_, message| {
         assert!(message.attempt > 1, "a fault");
         ScriptedReply::ok()
-    });
+    })
+    .await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     assert_eq!(finished(&outpost, "acme", "main", "e1").await.state, DeliveryState::Delivered);
@@ -275,7 +282,7 @@ async fn a_panicking_transport_is_a_failed_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn events_that_ask_for_no_retry_get_one_attempt() {
-    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::status(500));
+    let (outpost, calls) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::status(500)).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     outpost.publish("acme", event("e1").eligible_for_retry(false)).await.unwrap();
     assert_eq!(finished(&outpost, "acme", "main", "e1").await.state, DeliveryState::Failed);
@@ -288,7 +295,7 @@ async fn a_process_that_comes_later_finishes_what_an_earlier_one_left() {
     let store = MemoryStore::new();
     {
         let (outpost, calls) =
-            virtual_outpost(store.clone(), |_, _| ScriptedReply::ok().after(Duration::from_secs(15)));
+            virtual_outpost(store.clone(), |_, _| ScriptedReply::ok().after(Duration::from_secs(15))).await;
         tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
         for n in 0..500 {
             outpost.publish("acme", event(&format!("e{n}"))).await.unwrap();
@@ -296,7 +303,7 @@ async fn a_process_that_comes_later_finishes_what_an_earlier_one_left() {
         calls.reached(10).await;
         // Dropped as in a crash: leases stay behind.
     }
-    let (outpost, calls) = virtual_outpost(store.another_process(), |_, _| ScriptedReply::ok());
+    let (outpost, calls) = virtual_outpost(store.another_process(), |_, _| ScriptedReply::ok()).await;
     for n in 0..500 {
         assert_eq!(finished(&outpost, "acme", "main", &format!("e{n}")).await.state, DeliveryState::Delivered);
     }
@@ -306,8 +313,9 @@ async fn a_process_that_comes_later_finishes_what_an_earlier_one_left() {
 #[tokio::test(start_paused = true)]
 async fn two_processes_on_one_store_send_each_delivery_once_and_see_each_others_changes() {
     let store = MemoryStore::new();
-    let (one, calls_one) = virtual_outpost(store.clone(), |_, _| ScriptedReply::ok().after(Duration::from_millis(50)));
-    let (two, calls_two) = virtual_outpost(store.another_process(), |_, _| ScriptedReply::ok());
+    let (one, calls_one) =
+        virtual_outpost(store.clone(), |_, _| ScriptedReply::ok().after(Duration::from_millis(50))).await;
+    let (two, calls_two) = virtual_outpost(store.another_process(), |_, _| ScriptedReply::ok()).await;
     tenant_with(&one, "acme", &[("main", "https://one.test/")]).await;
     for n in 0..300 {
         let outpost = if n % 2 == 0 { &one } else { &two };
@@ -345,7 +353,7 @@ async fn one_tenants_stalled_destinations_do_not_move_anothers_latency() {
         };
         begin();
         let outpost =
-            virtual_builder(MemoryStore::new(), transport).concurrency(64).observer(observer).start().unwrap();
+            virtual_builder(MemoryStore::new(), transport).concurrency(64).observer(observer).start().await.unwrap();
         tenant_with(&outpost, "good", &[("main", "https://fast.test/")]).await;
         if stalled {
             let ids: Vec<String> = (0..STALLED).map(|n| format!("d{n}")).collect();
@@ -395,7 +403,8 @@ async fn a_tenant_cannot_tell_a_blocked_address_from_a_name_that_does_not_resolv
             failure.error.message = "this address cannot be used".to_owned();
         }
         reply
-    });
+    })
+    .await;
     tenant_with(&outpost, "acme", &[("one", "https://inside.test/"), ("two", "https://nowhere.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     for id in ["one", "two"] {
@@ -422,14 +431,16 @@ async fn a_hold_found_by_one_process_stops_and_frees_the_other_as_well() {
     let until = epoch().after(Duration::from_secs(30));
     let (one, _) = virtual_outpost(store.clone(), move |_, message| {
         if message.now < until { ScriptedReply::status(503) } else { ScriptedReply::ok() }
-    });
+    })
+    .await;
     let (two, calls) = virtual_outpost(store.another_process(), move |_, message| {
         if message.now < until {
             ScriptedReply::error(ErrorClass::Timeout).after(Duration::from_secs(2))
         } else {
             ScriptedReply::ok()
         }
-    });
+    })
+    .await;
     tenant_with(&one, "acme", &[("main", "https://one.test/")]).await;
     for n in 0..400 {
         let outpost = if n % 2 == 0 { &one } else { &two };
@@ -445,7 +456,7 @@ async fn a_hold_found_by_one_process_stops_and_frees_the_other_as_well() {
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_delivery_that_waits_in_memory_is_not_sent() {
     let (outpost, calls) =
-        virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok().after(Duration::from_secs(5)));
+        virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok().after(Duration::from_secs(5))).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     for n in 0..60 {
         outpost.publish("acme", event(&format!("e{n}"))).await.unwrap();

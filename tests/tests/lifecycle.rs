@@ -22,18 +22,21 @@ fn plain() -> outpost_core::OutpostBuilder {
 
 #[test]
 fn without_a_runtime_or_without_time_there_is_a_clear_error() {
-    let error = plain().start().unwrap_err();
+    // Any executor will do to learn that this one will not.
+    let mut starting = Box::pin(plain().start());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(Err(error)) = starting.as_mut().poll(&mut context) else { panic!("it is told at once") };
     assert_eq!(error.kind(), ErrorKind::NoRuntime);
     assert!(error.to_string().contains("Tokio runtime"), "{error}");
     let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(timeless.block_on(async { plain().start() }).unwrap_err().kind(), ErrorKind::NoRuntime);
+    assert_eq!(timeless.block_on(async { plain().start().await }).unwrap_err().kind(), ErrorKind::NoRuntime);
 }
 
 #[test]
 fn every_bad_setting_is_named_at_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let builder = Outpost::builder(MemoryStore::new()).timeout(Duration::ZERO).concurrency(0).max_data(0).topics(["*"]);
-    let error = runtime.block_on(async { builder.start() }).unwrap_err();
+    let error = runtime.block_on(async { builder.start().await }).unwrap_err();
     let fields: HashSet<&str> = error.problems().iter().map(|problem| problem.field.as_str()).collect();
     assert_eq!(fields, HashSet::from(["transport", "timeout", "concurrency", "max_data", "topics"]));
 }
@@ -52,13 +55,13 @@ fn both_kinds_of_runtime_deliver_and_handles_may_be_dropped_anywhere() {
         let outpost = runtime.block_on(async {
             let transport = ScriptedTransport::always(ScriptedReply::ok());
             let outpost =
-                Outpost::builder(SqliteStore::open(&file).await.unwrap()).transport(transport).start().unwrap();
+                Outpost::builder(SqliteStore::open(&file).await.unwrap()).transport(transport).start().await.unwrap();
             tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
             outpost.publish("acme", event("e1")).await.unwrap();
             finished(&outpost, "acme", "main", "e1").await;
             let clone = outpost.clone();
             tokio::task::spawn_blocking(move || drop(clone)).await.unwrap();
-            let inside = plain().start().unwrap();
+            let inside = plain().start().await.unwrap();
             drop(inside);
             outpost
         });
@@ -75,7 +78,8 @@ fn both_kinds_of_runtime_deliver_and_handles_may_be_dropped_anywhere() {
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_waits_for_what_is_on_its_way_and_then_refuses() {
     let store = MemoryStore::new();
-    let (outpost, calls) = virtual_outpost(store.clone(), |_, _| ScriptedReply::ok().after(Duration::from_secs(5)));
+    let (outpost, calls) =
+        virtual_outpost(store.clone(), |_, _| ScriptedReply::ok().after(Duration::from_secs(5))).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     for n in 0..100 {
         outpost.publish("acme", event(&format!("e{n}"))).await.unwrap();
@@ -86,7 +90,7 @@ async fn a_shutdown_waits_for_what_is_on_its_way_and_then_refuses() {
     assert!(start.elapsed() < Duration::from_secs(10));
     assert_eq!(outpost.publish("acme", event("late")).await.unwrap_err().kind(), ErrorKind::ShuttingDown);
     // What waited was given back: the next process need not wait for leases to lapse.
-    let (next, more) = virtual_outpost(store.another_process(), |_, _| ScriptedReply::ok());
+    let (next, more) = virtual_outpost(store.another_process(), |_, _| ScriptedReply::ok()).await;
     for n in 0..100 {
         assert_eq!(finished(&next, "acme", "main", &format!("e{n}")).await.state, DeliveryState::Delivered);
     }
@@ -94,7 +98,7 @@ async fn a_shutdown_waits_for_what_is_on_its_way_and_then_refuses() {
     assert_eq!(calls.total() + more.total(), 100, "nothing is sent twice");
 }
 
-fn faulty(script: ScriptedReply) -> (Outpost, Faults, Arc<Mutex<Vec<Signal>>>) {
+async fn faulty(script: ScriptedReply) -> (Outpost, Faults, Arc<Mutex<Vec<Signal>>>) {
     let store = FaultStore::new(MemoryStore::new());
     let faults = store.faults();
     let signals = Arc::new(Mutex::new(Vec::new()));
@@ -102,6 +106,7 @@ fn faulty(script: ScriptedReply) -> (Outpost, Faults, Arc<Mutex<Vec<Signal>>>) {
     let outpost = virtual_builder(store, ScriptedTransport::always(script))
         .observer(move |signal: &Signal| seen.lock().unwrap().push(signal.clone()))
         .start()
+        .await
         .unwrap();
     (outpost, faults, signals)
 }
@@ -110,7 +115,7 @@ fn faulty(script: ScriptedReply) -> (Outpost, Faults, Arc<Mutex<Vec<Signal>>>) {
 async fn a_shutdown_returns_in_time_when_receivers_or_the_store_stand_still() {
     for stuck in [None, Some(Operation::Settle), Some(Operation::Ingest), Some(Operation::Claim)] {
         let slow = if stuck.is_none() { Duration::from_secs(19) } else { Duration::ZERO };
-        let (outpost, faults, _) = faulty(ScriptedReply::ok().after(slow));
+        let (outpost, faults, _) = faulty(ScriptedReply::ok().after(slow)).await;
         tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
         if let Some(operation) = stuck {
             faults.inject(operation, Fault::Hang, Times::UntilCleared);
@@ -130,7 +135,7 @@ async fn a_shutdown_returns_in_time_when_receivers_or_the_store_stand_still() {
 
 #[tokio::test(start_paused = true)]
 async fn after_an_outage_of_the_store_delivery_goes_on_by_itself() {
-    let (outpost, faults, signals) = faulty(ScriptedReply::ok());
+    let (outpost, faults, signals) = faulty(ScriptedReply::ok()).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     faults.inject(Operation::Settle, Fault::Before(StoreErrorKind::Unavailable), Times::UntilCleared);
     faults.inject(Operation::Claim, Fault::Before(StoreErrorKind::Unavailable), Times::UntilCleared);
@@ -154,7 +159,7 @@ async fn after_an_outage_of_the_store_delivery_goes_on_by_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_whose_end_is_unknown_is_made_sure_of() {
-    let (outpost, faults, _) = faulty(ScriptedReply::ok());
+    let (outpost, faults, _) = faulty(ScriptedReply::ok()).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     faults.inject(Operation::Ingest, Fault::After, Times::Next(1));
     assert!(!outpost.publish("acme", event("e1")).await.unwrap().duplicate);
@@ -173,7 +178,7 @@ async fn a_retry_is_not_forgotten_when_the_end_of_its_commit_was_unknown() {
         1 => ScriptedReply::status(500),
         _ => ScriptedReply::ok(),
     });
-    let outpost = virtual_builder(store, transport).start().unwrap();
+    let outpost = virtual_builder(store, transport).start().await.unwrap();
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     faults.inject(Operation::Settle, Fault::After, Times::Next(1));
     outpost.publish("acme", event("e1")).await.unwrap();
@@ -193,6 +198,7 @@ async fn an_observer_that_panics_stops_nothing() {
     let outpost = virtual_builder(MemoryStore::new(), ScriptedTransport::always(ScriptedReply::ok()))
         .observer(|_: &Signal| panic!("a fault of the host"))
         .start()
+        .await
         .unwrap();
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     for id in ["e1", "e2"] {
@@ -204,7 +210,7 @@ async fn an_observer_that_panics_stops_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outcome_that_cannot_be_stored_is_not_sent_for_ever() {
-    let (outpost, faults, _) = faulty(ScriptedReply::ok());
+    let (outpost, faults, _) = faulty(ScriptedReply::ok()).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     // The batch, the item alone, and the item without what was sent and received.
     faults.inject(Operation::Settle, Fault::Before(StoreErrorKind::Internal), Times::Next(7));
@@ -217,7 +223,7 @@ async fn an_outcome_that_cannot_be_stored_is_not_sent_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_engine_leaves_the_store_alone() {
-    let (outpost, faults, _) = faulty(ScriptedReply::status(500));
+    let (outpost, faults, _) = faulty(ScriptedReply::status(500)).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     outpost.publish("acme", event("e1")).await.unwrap();
     wait_for(&outpost, "acme", "main", "e1", |delivery| delivery.attempts == 10).await;
@@ -238,7 +244,7 @@ fn actor(tenant: &outpost_core::Tenant, capabilities: Capabilities) -> Actor {
 
 #[tokio::test(start_paused = true)]
 async fn capabilities_hold_on_every_call_and_other_tenants_do_not_exist() {
-    let (outpost, _) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok());
+    let (outpost, _) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok()).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     tenant_with(&outpost, "other", &[("main", "https://two.test/")]).await;
     for tenant in ["acme", "other"] {
@@ -329,7 +335,7 @@ async fn capabilities_hold_on_every_call_and_other_tenants_do_not_exist() {
 async fn secrets_are_masked_and_a_mask_sent_back_keeps_them() {
     let egress = outpost_core::EgressPolicy::builder().allow_net("127.0.0.0/8").build().unwrap();
     let transport = outpost_core::WebhookTransport::builder().egress(egress).build().unwrap();
-    let outpost = Outpost::builder(MemoryStore::new()).transport(transport).start().unwrap();
+    let outpost = Outpost::builder(MemoryStore::new()).transport(transport).start().await.unwrap();
     outpost.tenants().put("acme", None).await.unwrap();
     let new = NewDestination::webhook("http://user:canary-password@127.0.0.1:9/")
         .id(outpost_core::DestinationId::new("main").unwrap());
@@ -353,7 +359,7 @@ async fn secrets_are_masked_and_a_mask_sent_back_keeps_them() {
 
 #[tokio::test(start_paused = true)]
 async fn locks_limits_and_revisions_hold() {
-    let (outpost, _) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok());
+    let (outpost, _) = virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok()).await;
     tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
     let acme = outpost.tenants().get("acme").await.unwrap();
     let tenant = outpost.acting_as(actor(&acme, Capabilities::ALL));

@@ -17,7 +17,7 @@ async fn over_sqlite(path: &std::path::Path) -> (Outpost, outpost_core::Scripted
     let transport = ScriptedTransport::always(ScriptedReply::ok());
     let calls = transport.calls();
     let store = SqliteStore::open(path).await.expect("opens");
-    (Outpost::builder(store).transport(transport).start().expect("starts"), calls)
+    (Outpost::builder(store).transport(transport).start().await.expect("starts"), calls)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +65,7 @@ async fn an_id_belongs_to_one_event_of_one_tenant() {
 
 #[tokio::test]
 async fn in_a_batch_each_event_is_answered_for_itself() {
-    let (outpost, _) = outpost_tests::virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok());
+    let (outpost, _) = outpost_tests::virtual_outpost(MemoryStore::new(), |_, _| ScriptedReply::ok()).await;
     tenant_with(&outpost, "acme", &[]).await;
     let event = |id: &str| NewEvent::new("a.b", "{}").id(id);
     let batch = vec![event("a"), NewEvent::new("a.b", "[]").id("bad"), event("a"), event("b")];
@@ -82,7 +82,7 @@ async fn in_a_batch_each_event_is_answered_for_itself() {
 async fn bad_input_is_answered_with_every_problem_and_stores_nothing() {
     let transport = ScriptedTransport::always(ScriptedReply::ok());
     let outpost =
-        Outpost::builder(MemoryStore::new()).transport(transport).topics(["a.b"]).max_data(100).start().unwrap();
+        Outpost::builder(MemoryStore::new()).transport(transport).topics(["a.b"]).max_data(100).start().await.unwrap();
     tenant_with(&outpost, "acme", &[]).await;
     let bad = NewEvent::new("c.d", "{\"x\":}")
         .id("has.dot")

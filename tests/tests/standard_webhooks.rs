@@ -165,7 +165,7 @@ fn every_line_has_a_test_or_a_reason() {
 async fn engine() -> Outpost {
     let egress = EgressPolicy::builder().allow_net("127.0.0.0/8").build().expect("a fine policy");
     let transport = WebhookTransport::builder().egress(egress).build().expect("a fine transport");
-    let outpost = Outpost::builder(MemoryStore::new()).transport(transport).start().expect("starts");
+    let outpost = Outpost::builder(MemoryStore::new()).transport(transport).start().await.expect("starts");
     outpost.tenants().put("acme", None).await.expect("a tenant");
     outpost
 }
@@ -273,7 +273,7 @@ fn an_attempt_may_take_twenty_seconds_by_default() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let (outpost, calls) =
-            outpost_tests::virtual_outpost(MemoryStore::new(), |_, _| outpost_core::ScriptedReply::ok());
+            outpost_tests::virtual_outpost(MemoryStore::new(), |_, _| outpost_core::ScriptedReply::ok()).await;
         outpost_tests::tenant_with(&outpost, "acme", &[("main", "https://one.test/")]).await;
         outpost.publish("acme", NewEvent::new("a.b", "{}")).await.unwrap();
         calls.reached(1).await;
@@ -284,7 +284,7 @@ fn an_attempt_may_take_twenty_seconds_by_default() {
 #[tokio::test]
 async fn https_can_be_demanded() {
     let transport = WebhookTransport::builder().https_only(true).build().unwrap();
-    let outpost = Outpost::builder(MemoryStore::new()).transport(transport).start().unwrap();
+    let outpost = Outpost::builder(MemoryStore::new()).transport(transport).start().await.unwrap();
     outpost.tenants().put("acme", None).await.unwrap();
     let error =
         outpost.destinations().create("acme", NewDestination::webhook("http://93.184.216.34/")).await.unwrap_err();

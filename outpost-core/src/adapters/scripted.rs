@@ -13,9 +13,10 @@ use tokio::time::Instant;
 use super::status::verdict;
 use crate::domain::attempt::{AttemptError, ErrorClass, RequestRecord, ResponseRecord};
 use crate::domain::descriptor::{Descriptor, Field, FieldKind};
+use crate::domain::egress::Party;
 use crate::domain::tenant::StringMap;
 use crate::ports::clock::Entropy;
-use crate::ports::transport::{DeliveryError, Message, Receipt, Rotation, Target, Transport};
+use crate::ports::transport::{DeliveryError, Message, Receipt, Rotation, Target, Transport, VetError};
 use crate::values::error::Problem;
 
 /// How many calls are remembered when the caller does not say.
@@ -231,6 +232,7 @@ fn descriptor(kind: &'static str) -> Descriptor {
         icon: "<svg xmlns=\"http://www.w3.org/2000/svg\"/>",
         instructions: "",
         config_fields: vec![field("url", "URL", true, false)],
+        hidden_config_fields: Vec::new(),
         credential_fields: vec![
             field(SECRET, "Secret", false, true),
             field(PREVIOUS, "Previous secret", false, true),
@@ -277,7 +279,7 @@ impl Transport for ScriptedTransport {
         Ok(Target::new(url.as_str(), ()))
     }
 
-    async fn vet(&self, _: &Target) -> Result<(), Vec<Problem>> {
+    async fn vet(&self, _: &Target, _: &Party) -> Result<(), VetError> {
         Ok(())
     }
 
@@ -306,7 +308,7 @@ mod tests {
     use super::*;
     use crate::domain::delivery::Trigger;
     use crate::ports::transport::Verdict;
-    use crate::values::id::EventId;
+    use crate::values::id::{EventId, TenantId};
     use crate::values::time::Timestamp;
 
     fn message(attempt: u32) -> Message {
@@ -320,6 +322,7 @@ mod tests {
             trigger: Trigger::Automatic,
             now: Timestamp::from_millis(0),
             timeout: Duration::from_secs(20),
+            party: Party { tenant: TenantId::new("acme").unwrap(), made_by_operator: false },
         }
     }
 

@@ -173,16 +173,70 @@ impl crate::ports::net::Dialer for TcpDialer {
     }
 }
 
-/// Asks the operating system's resolver, on Tokio's blocking threads.
+/// The most look-ups that [`SystemResolver`] has under way.
 #[cfg(feature = "webhook")]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemResolver;
+const MAX_LOOKUPS: usize = 64;
+/// The most addresses of an answer that are used.
+#[cfg(feature = "webhook")]
+const MAX_ANSWERS: usize = 64;
+
+/// Asks the operating system's resolver, on Tokio's blocking threads, at most 64 names at once.
+///
+/// The system's call cannot be ended. So a look-up that nobody waits for any more still counts until it
+/// returns: a name server that does not answer takes these threads, never all of Tokio's. Clones count
+/// together.
+#[cfg(feature = "webhook")]
+#[derive(Clone)]
+pub struct SystemResolver {
+    slots: std::sync::Arc<tokio::sync::Semaphore>,
+    lookup: fn(&str) -> std::io::Result<Vec<std::net::IpAddr>>,
+}
+
+#[cfg(feature = "webhook")]
+impl SystemResolver {
+    /// A resolver that counts for itself.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { slots: std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_LOOKUPS)), lookup: ask_system }
+    }
+}
+
+#[cfg(feature = "webhook")]
+impl Default for SystemResolver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(feature = "webhook")]
+impl std::fmt::Debug for SystemResolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SystemResolver").field("free", &self.slots.available_permits()).finish()
+    }
+}
+
+#[cfg(feature = "webhook")]
+fn ask_system(host: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
+    use std::net::ToSocketAddrs as _;
+    Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).take(MAX_ANSWERS).collect())
+}
 
 #[cfg(feature = "webhook")]
 #[async_trait::async_trait]
 impl crate::ports::net::Resolver for SystemResolver {
     async fn resolve(&self, host: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
-        Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
+        let slot = std::sync::Arc::clone(&self.slots).acquire_owned().await.map_err(std::io::Error::other)?;
+        let (host, lookup) = (host.to_owned(), self.lookup);
+        let asking = tokio::task::spawn_blocking(move || {
+            let answer = lookup(&host);
+            drop(slot);
+            answer
+        });
+        asking.await.map_err(std::io::Error::other)?
+    }
+
+    fn is_full(&self) -> bool {
+        self.slots.available_permits() == 0
     }
 }
 
@@ -199,5 +253,56 @@ mod tests {
         SeededEntropy::new(7).fill(&mut blocks[3]);
         assert_ne!(blocks[0], blocks[1]);
         assert_eq!(blocks[2], blocks[3]);
+    }
+
+    #[cfg(feature = "webhook")]
+    mod resolving {
+        use std::net::IpAddr;
+        use std::sync::{Arc, Condvar, Mutex};
+        use std::task::{Context, Poll, Waker};
+
+        use tokio::sync::Semaphore;
+
+        use super::super::SystemResolver;
+        use crate::ports::net::Resolver as _;
+
+        static GATE: Mutex<bool> = Mutex::new(false);
+        static OPENED: Condvar = Condvar::new();
+
+        /// A name server that answers when the gate opens.
+        fn hanging(_: &str) -> std::io::Result<Vec<IpAddr>> {
+            let gate = GATE.lock().unwrap();
+            drop(OPENED.wait_while(gate, |open| !*open).unwrap());
+            Ok(vec![IpAddr::from([192, 0, 2, 1])])
+        }
+
+        #[tokio::test]
+        async fn look_ups_are_bounded_and_abandoned_ones_count_until_their_threads_return() {
+            let resolver = SystemResolver { slots: Arc::new(Semaphore::new(2)), lookup: hanging };
+            let mut context = Context::from_waker(Waker::noop());
+            for host in ["a", "b"] {
+                assert!(!resolver.is_full());
+                let mut abandoned = resolver.resolve(host);
+                assert!(matches!(abandoned.as_mut().poll(&mut context), Poll::Pending));
+            }
+            // Both callers are gone, their threads are not.
+            assert!(resolver.is_full());
+            let mut third = resolver.resolve("c");
+            for _ in 0..10 {
+                assert!(matches!(third.as_mut().poll(&mut context), Poll::Pending));
+                tokio::task::yield_now().await;
+            }
+            assert!(resolver.is_full());
+            *GATE.lock().unwrap() = true;
+            OPENED.notify_all();
+            assert_eq!(third.await.unwrap(), [IpAddr::from([192, 0, 2, 1])]);
+            assert_eq!(resolver.resolve("d").await.unwrap().len(), 1);
+        }
+
+        #[tokio::test]
+        async fn the_system_s_names_resolve() {
+            assert!(SystemResolver::new().resolve("localhost").await.unwrap().iter().all(IpAddr::is_loopback));
+            assert!(SystemResolver::new().resolve("name.invalid").await.is_err());
+        }
     }
 }

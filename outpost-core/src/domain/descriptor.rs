@@ -75,19 +75,29 @@ pub struct Descriptor {
     pub instructions: &'static str,
     /// The fields of `config`.
     pub config_fields: Vec<Field>,
+    /// Fields of `config` that are understood but not offered: forms leave them out, tenants cannot set or
+    /// change them, and a destination that has a value keeps it.
+    #[serde(skip)]
+    pub hidden_config_fields: Vec<Field>,
     /// The fields of `credentials`.
     pub credential_fields: Vec<Field>,
 }
 
 impl Descriptor {
+    /// The fields of `config` that may have a value, whether they are offered or not.
+    pub fn known_config_fields(&self) -> impl Iterator<Item = &Field> {
+        self.config_fields.iter().chain(&self.hidden_config_fields)
+    }
+
     /// Checks both maps against the fields and reports every problem: unknown keys, missing and malformed
     /// values. What only the transport knows it checks itself in
     /// [`Transport::prepare`](crate::Transport::prepare).
     #[must_use]
     pub fn problems(&self, config: &StringMap, credentials: &StringMap) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for (side, fields, map) in
-            [("config", &self.config_fields, config), ("credentials", &self.credential_fields, credentials)]
+        let config_fields: Vec<&Field> = self.known_config_fields().collect();
+        let credential_fields: Vec<&Field> = self.credential_fields.iter().collect();
+        for (side, fields, map) in [("config", config_fields, config), ("credentials", credential_fields, credentials)]
         {
             check_map_shape(side, map, &mut problems);
             for key in map.keys() {
@@ -159,6 +169,7 @@ fn check_value(path: &str, kind: &FieldKind, value: &str, problems: &mut Vec<Pro
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -179,17 +190,37 @@ mod tests {
                 field("map", FieldKind::KeyValueMap, false),
                 field("on", FieldKind::Checkbox, false),
             ],
+            hidden_config_fields: vec![field("old", FieldKind::KeyValueMap, false)],
             credential_fields: vec![field("key", FieldKind::Checkbox, true)],
         };
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let problems = descriptor.problems(
-            &map(&[("url", "x"), ("size", "10"), ("mode", "c"), ("map", "[]"), ("on", "1"), ("extra", "1")]),
+            &map(&[
+                ("url", "x"),
+                ("size", "10"),
+                ("mode", "c"),
+                ("map", "[]"),
+                ("on", "1"),
+                ("extra", "1"),
+                ("old", "x"),
+            ]),
             &map(&[]),
         );
         let fields: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
         assert_eq!(
             fields,
-            ["config.extra", "config.url", "config.size", "config.mode", "config.map", "config.on", "credentials.key"]
+            [
+                "config.extra",
+                "config.url",
+                "config.size",
+                "config.mode",
+                "config.map",
+                "config.on",
+                "config.old",
+                "credentials.key"
+            ]
         );
+        // Forms are drawn from what is serialized.
+        assert!(!serde_json::to_string(&descriptor).unwrap().contains("old"));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::settings::DeliverySettings;
 use super::tenant::{Keys, StringMap};
 use super::topic::Topics;
 use crate::values::error::Problem;
@@ -75,6 +76,11 @@ pub struct Destination {
     pub name: Option<String>,
     /// The topics it wants.
     pub topics: Topics,
+    /// Which of the topics' events it wants: the JSON text of a
+    /// [`DestinationFilter`](crate::DestinationFilter), as it was given. `None`: all.
+    pub filter: Option<String>,
+    /// How it is sent to, where that differs from the defaults.
+    pub settings: DeliverySettings,
     /// The transport's settings.
     pub config: StringMap,
     /// The transport's secrets; masked unless the actor may see secrets.
@@ -165,6 +171,11 @@ pub struct NewDestination {
     pub name: Option<String>,
     /// The topics it wants.
     pub topics: Topics,
+    /// Which of the topics' events it wants: the JSON text of a
+    /// [`DestinationFilter`](crate::DestinationFilter). `None`: all.
+    pub filter: Option<String>,
+    /// How it is sent to, where that differs from the defaults.
+    pub settings: DeliverySettings,
     /// The transport's settings.
     pub config: StringMap,
     /// The transport's secrets; what is missing is generated where the transport can.
@@ -186,6 +197,8 @@ impl NewDestination {
             kind: "webhook".to_owned(),
             name: None,
             topics: Topics::all(),
+            filter: None,
+            settings: DeliverySettings::default(),
             config: StringMap::from([("url".to_owned(), url.into())]),
             credentials: Credentials::default(),
             metadata: StringMap::new(),
@@ -205,6 +218,20 @@ impl NewDestination {
     #[must_use]
     pub fn topics(mut self, topics: Topics) -> Self {
         self.topics = topics;
+        self
+    }
+
+    /// Sets the filter, the JSON text of a [`DestinationFilter`](crate::DestinationFilter).
+    #[must_use]
+    pub fn filter(mut self, json: impl Into<String>) -> Self {
+        self.filter = Some(json.into());
+        self
+    }
+
+    /// Sets how it is sent to.
+    #[must_use]
+    pub fn settings(mut self, settings: DeliverySettings) -> Self {
+        self.settings = settings;
         self
     }
 
@@ -232,7 +259,19 @@ impl NewDestination {
 
 impl fmt::Debug for NewDestination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, kind, name, topics, config, credentials, metadata, delivery_metadata, disabled } = self;
+        let Self {
+            id,
+            kind,
+            name,
+            topics,
+            config,
+            credentials,
+            metadata,
+            delivery_metadata,
+            disabled,
+            filter,
+            settings,
+        } = self;
         f.debug_struct("NewDestination")
             .field("id", id)
             .field("kind", kind)
@@ -243,6 +282,8 @@ impl fmt::Debug for NewDestination {
             .field("metadata", metadata)
             .field("delivery_metadata", &Keys(delivery_metadata))
             .field("disabled", disabled)
+            .field("filter", filter)
+            .field("settings", settings)
             .finish()
     }
 }
@@ -315,6 +356,10 @@ pub struct DestinationPatch {
     pub name: Option<Option<String>>,
     /// New topics.
     pub topics: Option<Topics>,
+    /// A new filter in place of the old one; `Some(None)` removes it.
+    pub filter: Option<Option<String>>,
+    /// New delivery settings in place of the old ones.
+    pub settings: Option<DeliverySettings>,
     /// Changes to the config.
     pub config: MapPatch,
     /// Changes to the credentials.

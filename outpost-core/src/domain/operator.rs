@@ -254,6 +254,19 @@ pub struct Subscription {
     pub count: usize,
 }
 
+impl Subscription {
+    /// What destinations with these topics subscribe to.
+    pub fn of<'a>(destinations: impl Iterator<Item = &'a super::topic::Topics>) -> Self {
+        let (mut topics, mut count) = (std::collections::BTreeSet::new(), 0);
+        for found in destinations {
+            count += 1;
+            topics.extend(found.as_slice().iter().cloned());
+        }
+        let all = topics.contains("*");
+        Self { topics: if all { vec!["*".to_owned()] } else { topics.into_iter().collect() }, count }
+    }
+}
+
 #[derive(Serialize)]
 struct SubscriptionData<'a> {
     tenant_id: &'a TenantId,

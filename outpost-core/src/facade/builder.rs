@@ -44,6 +44,8 @@ pub struct OutpostBuilder {
     retention: Option<Duration>,
     idempotency_window: Duration,
     tenant_limits: TenantLimits,
+    tenant_filters: bool,
+    tenant_delivery_settings: bool,
     operator: Option<OperatorDestination>,
     deployment: Option<String>,
 }
@@ -77,6 +79,8 @@ impl OutpostBuilder {
             retention: Some(DEFAULT_RETENTION),
             idempotency_window: DEFAULT_IDEMPOTENCY_WINDOW,
             tenant_limits: TenantLimits::default(),
+            tenant_filters: false,
+            tenant_delivery_settings: false,
             operator: None,
             deployment: None,
         }
@@ -156,6 +160,21 @@ impl OutpostBuilder {
     #[must_use]
     pub fn tenant_limits(mut self, limits: TenantLimits) -> Self {
         self.tenant_limits = limits;
+        self
+    }
+
+    /// Lets tenants' users set the filter of their destinations; the operator always may. Default: not.
+    #[must_use]
+    pub fn tenant_filters(mut self, on: bool) -> Self {
+        self.tenant_filters = on;
+        self
+    }
+
+    /// Lets tenants' users set their destinations' timeout, concurrency, rate limit and retries; the operator
+    /// always may. Default: not.
+    #[must_use]
+    pub fn tenant_delivery_settings(mut self, on: bool) -> Self {
+        self.tenant_delivery_settings = on;
         self
     }
 
@@ -339,6 +358,8 @@ impl OutpostBuilder {
                 health: self.health,
                 retention: self.retention,
                 tenant_limits: self.tenant_limits,
+                tenant_filters: self.tenant_filters,
+                tenant_delivery_settings: self.tenant_delivery_settings,
                 max_data: self.max_data,
                 max_destinations: self.max_destinations,
                 prefixes: self.prefixes,

@@ -283,7 +283,7 @@ impl Deliveries<'_> {
     }
 
     /// What only the operator is told stays with the operator.
-    fn hide_detail(&self, attempt: &mut Attempt) {
+    pub(super) fn hide_detail(&self, attempt: &mut Attempt) {
         self.blur(Some(&mut attempt.outcome));
         if let Some(error) = attempt.error.as_mut().filter(|_| !self.0.actor.is_operator()) {
             error.detail.clear();

@@ -1,5 +1,6 @@
 //! Destinations.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::listing::not_found;
@@ -9,18 +10,18 @@ use crate::domain::actor::Capability;
 use crate::domain::destination::{
     Credentials, Destination, DestinationPatch, Disabled, DisabledBy, MASK, MapPatch, NewDestination, check_name,
 };
+use crate::domain::operator::{SUBSCRIPTION_UPDATED, Subscription, subscription_updated};
+use crate::domain::settings::DeliverySettings;
 use crate::domain::tenant::{StringMap, Tenant, check_header_map, check_map};
 use crate::engine::record::{DestinationRecord, LaneRecord};
 use crate::ports::clock::random_u64;
 use crate::ports::store::{Expect, Fetch, Key, Refusal, Row, Write};
 use crate::ports::transport::{Rotation, Target, Transport};
 use crate::runtime::directory::Opened;
+use crate::runtime::operator::{item, wants};
 use crate::values::error::{Error, ErrorKind, Problem, Result};
 use crate::values::id::{DestinationId, Incarnation};
 use crate::values::page::{Page, PageRequest};
-
-/// How long a write waits for the network to tell whether a destination may be sent to.
-const VET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A change to a destination that is there.
 #[derive(Clone, Copy)]
@@ -58,6 +59,9 @@ impl Destinations<'_> {
         if new.id.as_ref().is_some_and(|id| id.as_str() == "new") {
             problems.push(Problem::new("destination_id", "must not be the word new"));
         }
+        let filter = self.check_filter(new.filter.as_deref(), None, &mut problems);
+        let settings = Arc::new(new.settings);
+        self.check_settings(&settings, &DeliverySettings::default(), &mut problems);
         let mut maps = Opened {
             config: new.config,
             credentials: new.credentials.expose().clone(),
@@ -71,14 +75,15 @@ impl Destinations<'_> {
             }
             Some(transport) => {
                 transport.provision(&mut maps.credentials, &*shared.entropy);
+                self.check_hidden(&**transport, &StringMap::new(), &maps.config, &mut problems);
                 super::take_all(prepare(&**transport, &maps), &mut problems)
             }
         };
         let (Some(transport), Some(target), true) = (transport, target, problems.is_empty()) else {
             return Err(Error::invalid(OPERATION, problems));
         };
-        self.vet(OPERATION, &*transport, &target).await?;
         let now = shared.now();
+        let mut vetted = false;
         for _ in 0..WRITE_TRIES {
             let incarnation = Incarnation::generate(now, random_u64(&*shared.entropy));
             let id = match &new.id {
@@ -96,8 +101,8 @@ impl Destinations<'_> {
                 kind: new.kind.clone(),
                 name: new.name.clone(),
                 topics: new.topics.clone(),
-                filter: None,
-                settings: Default::default(),
+                filter: filter.clone(),
+                settings: settings.clone(),
                 by_operator: self.0.actor.is_operator(),
                 config: Default::default(),
                 credentials: Default::default(),
@@ -113,10 +118,14 @@ impl Destinations<'_> {
                 epoch_at: now,
                 revision: 1,
             };
+            if !vetted {
+                self.vet(OPERATION, &*transport, &target, &record).await?;
+                vetted = true;
+            }
             self.seal(OPERATION, &mut record, &maps)?;
             let limit = Some(shared.settings.max_destinations);
             let write = Write::PutDestination { destination: Box::new(record.clone()), expect: Expect::Absent, limit };
-            match self.0.write(OPERATION, write).await? {
+            match self.write(OPERATION, write, &tenant, Some(&record)).await? {
                 Ok(revision) => {
                     record.revision = revision;
                     shared.directory.forget_tenant(&tenant.id);
@@ -162,8 +171,7 @@ impl Destinations<'_> {
         let mut found = Vec::new();
         for row in rows.into_iter().flatten() {
             if let Row::Destination(record) = row {
-                let maps = self.open(OPERATION, &record)?;
-                found.push(self.shown(*record, maps));
+                found.push(self.shown_anyway(*record));
             }
         }
         Ok(found)
@@ -183,8 +191,7 @@ impl Destinations<'_> {
         let mut items = Vec::with_capacity(found.items.len());
         for row in found.items {
             if let Row::Destination(record) = row {
-                let maps = self.open(OPERATION, &record)?;
-                items.push(self.shown(*record, maps));
+                items.push(self.shown_anyway(*record));
             }
         }
         Ok(Page { items, next: found.next, prev: found.prev })
@@ -288,7 +295,7 @@ impl Destinations<'_> {
         let tenant = self.0.admit(OPERATION, tenant, Capability::Write).await?;
         let record = self.record(OPERATION, &tenant, id).await?;
         let write = Write::DeleteDestination { destination: record.incarnation, at: self.0.shared().now() };
-        let outcome = self.0.write(OPERATION, write).await?;
+        let outcome = self.write(OPERATION, write, &tenant, None).await?;
         self.changed(&tenant, record.incarnation);
         outcome.map(drop).map_err(|refusal| refused(OPERATION, refusal))
     }
@@ -318,7 +325,7 @@ impl Destinations<'_> {
             }
             let destination = Box::new(record.clone());
             let write = Write::PutDestination { destination, expect: Expect::Revision(found), limit: None };
-            match self.0.write(operation, write).await? {
+            match self.write(operation, write, tenant, Some(&record)).await? {
                 Ok(revision) => {
                     record.revision = revision;
                     self.changed(tenant, record.incarnation);
@@ -361,6 +368,13 @@ impl Destinations<'_> {
         if let Some(topics) = &patch.topics {
             record.topics = topics.clone();
         }
+        if let Some(filter) = &patch.filter {
+            record.filter = self.check_filter(filter.as_deref(), record.filter.as_ref(), &mut problems);
+        }
+        if let Some(settings) = &patch.settings {
+            self.check_settings(settings, &record.settings, &mut problems);
+            record.settings = Arc::new(settings.clone());
+        }
         let before = self.open(operation, record)?;
         // What is shown in place of a secret means "keep" when it is sent back.
         let unmasked = self.unmasked(record, &before.config, &patch.config);
@@ -382,11 +396,12 @@ impl Destinations<'_> {
         let mut maps = maps;
         let mut target = None;
         if touched {
-            let transport = shared.transports.get(&record.kind).cloned();
+            let transport = shared.transport_of(&record.tenant_id, &record.kind).cloned();
             let Some(transport) = transport else {
                 problems.push(Problem::new("type", format!("{:?} is not a type of destination here", record.kind)));
                 return Err(Error::invalid(operation, problems));
             };
+            self.check_hidden(&*transport, &before.config, &maps.config, &mut problems);
             if maps.credentials.is_empty() {
                 transport.provision(&mut maps.credentials, &*shared.entropy);
             }
@@ -399,7 +414,7 @@ impl Destinations<'_> {
             if origin(&record.target) != origin(target.display()) {
                 self.need_secrets(operation)?;
             }
-            self.vet(operation, &*transport, &target).await?;
+            self.vet(operation, &*transport, &target, record).await?;
             record.target = target.display().to_owned();
             self.seal(operation, record, &maps)?;
         }
@@ -434,7 +449,7 @@ impl Destinations<'_> {
         let maps = self.open(operation, record)?;
         if let Some(transport) = self.0.shared().transport_of(&record.tenant_id, &record.kind) {
             let target = prepare(&**transport, &maps).map_err(|problems| Error::invalid(operation, problems))?;
-            self.vet(operation, &**transport, &target).await?;
+            self.vet(operation, &**transport, &target, record).await?;
         }
         record.disabled = None;
         Ok(true)
@@ -482,15 +497,7 @@ impl Destinations<'_> {
         Err(Error::new(ErrorKind::Forbidden, operation, "this needs the capability \"secrets\""))
     }
 
-    async fn vet(&self, operation: &'static str, transport: &dyn Transport, target: &Target) -> Result<()> {
-        tokio::select! {
-            verdict = transport.vet(target) => verdict.map_err(|problems| Error::invalid(operation, problems)),
-            // A resolver that hangs must not keep people from saving; sending checks again.
-            () = self.0.shared().clock.sleep(VET_TIMEOUT) => Ok(()),
-        }
-    }
-
-    fn seal(&self, operation: &'static str, record: &mut DestinationRecord, maps: &Opened) -> Result<()> {
+    pub(super) fn seal(&self, operation: &'static str, record: &mut DestinationRecord, maps: &Opened) -> Result<()> {
         let shared = self.0.shared();
         let failed = |message: String| Error::new(ErrorKind::Internal, operation, message);
         let (tenant, life) = (record.tenant, record.incarnation);
@@ -501,8 +508,60 @@ impl Destinations<'_> {
         Ok(())
     }
 
-    fn open(&self, operation: &'static str, record: &DestinationRecord) -> Result<Opened> {
+    pub(super) fn open(&self, operation: &'static str, record: &DestinationRecord) -> Result<Opened> {
         self.0.shared().open(record).map_err(|message| Error::new(ErrorKind::Corrupt, operation, message))
+    }
+
+    /// The destination as the actor may see it; without its settings when they cannot be opened, since one such
+    /// destination must not hide the others.
+    fn shown_anyway(&self, record: DestinationRecord) -> Destination {
+        let maps = self.0.shared().open(&record).unwrap_or_else(|error| {
+            tracing::error!(tenant = %record.tenant_id, destination = %record.id, error, "settings cannot be read");
+            Opened { config: StringMap::new(), credentials: StringMap::new(), delivery_metadata: StringMap::new() }
+        });
+        self.shown(record, maps)
+    }
+
+    /// Writes a destination, and tells the operator when that changes what the tenant subscribes to. `after` is
+    /// the destination as it will be; `None`: deleted.
+    async fn write(
+        &self,
+        operation: &'static str,
+        write: Write,
+        tenant: &Tenant,
+        after: Option<&DestinationRecord>,
+    ) -> Result<std::result::Result<i64, Refusal>> {
+        let shared = self.0.shared();
+        let view = shared.operator.view().filter(|view| view.tenant.incarnation != tenant.incarnation);
+        if !view.is_some_and(|view| wants(&view, SUBSCRIPTION_UPDATED)) {
+            return self.0.write(operation, write).await;
+        }
+        let request = Fetch { now: shared.now(), keys: vec![Key::DestinationsOf(tenant.incarnation)] };
+        let rows = shared.store.fetch(request).await.map_err(|error| of_store(operation, error))?;
+        let live: Vec<DestinationRecord> = rows
+            .into_iter()
+            .flatten()
+            .filter_map(|row| if let Row::Destination(record) = row { Some(*record) } else { None })
+            .collect();
+        let gone = match &write {
+            Write::DeleteDestination { destination, .. } => Some(*destination),
+            _ => after.map(|record| record.incarnation),
+        };
+        let kept = live.iter().filter(|record| Some(record.incarnation) != gone);
+        let before = Subscription::of(live.iter().map(|record| &record.topics));
+        let after = Subscription::of(kept.chain(after).map(|record| &record.topics));
+        if before == after {
+            return self.0.write(operation, write).await;
+        }
+        let now = shared.now();
+        let id = shared.new_id("op_", now);
+        self.0
+            .write_with(operation, write, |view| {
+                let deployment = shared.operator.deployment.as_deref();
+                let event = subscription_updated(id.clone(), now, &tenant.id, (&before, &after), deployment);
+                item(view, event, now)
+            })
+            .await
     }
 
     /// The destination as the actor may see it.
@@ -520,6 +579,8 @@ impl Destinations<'_> {
             kind: record.kind,
             name: record.name,
             topics: record.topics,
+            filter: record.filter.map(|filter| filter.to_string()),
+            settings: (*record.settings).clone(),
             config,
             credentials,
             metadata: record.metadata,

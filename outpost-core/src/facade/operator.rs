@@ -116,7 +116,7 @@ impl Outpost {
                 subscriptions: 0,
             };
             // Refused: another process came first.
-            drop(self.write(OPERATION, Write::PutTenant { tenant, expect: Expect::Absent }).await?);
+            let _ = self.write(OPERATION, Write::PutTenant { tenant, expect: Expect::Absent }).await?;
         }
         let done = match wanted {
             Some(wanted) => self.put_operator_destination(wanted.destination).await,

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{Outpost, of_store, take};
 use crate::domain::event::{Event, Fingerprint, check_data};
+use crate::domain::filter::Explanation;
 use crate::domain::tenant::{Keys, StringMap, check_header_map};
 use crate::domain::topic::check_topic;
 use crate::ports::store::{IngestItem, IngestOutcome, NewDelivery, StoreResult};
@@ -273,13 +274,14 @@ async fn submit(shared: &Shared, checked: &Checked) -> Result<Pending> {
 }
 
 fn build(checked: &Checked, view: &TenantView, reply: oneshot::Sender<StoreResult<IngestOutcome>>) -> Submission {
+    let mut event = event_of(checked, view);
     let mut deliveries = Vec::new();
     let mut places = Vec::new();
     let mut matched = Vec::new();
     for place in &view.places {
         let record = &place.record;
         let named = checked.destination.as_ref().is_none_or(|wanted| *wanted == record.id);
-        if !named || !record.topics.matches(&checked.topic) {
+        if !named || !place.wants(&event) {
             continue;
         }
         let skipped = record.disabled.is_some();
@@ -289,7 +291,14 @@ fn build(checked: &Checked, view: &TenantView, reply: oneshot::Sender<StoreResul
         deliveries.push(NewDelivery { destination: record.incarnation, epoch: record.epoch, skipped, hand_off: false });
         places.push(place.clone());
     }
-    let event = Event {
+    event.matched = Arc::from(matched);
+    let item = IngestItem { event: Arc::new(event), subscriptions: view.tenant.subscriptions, deliveries };
+    Submission { tenant: checked.tenant.clone(), item, places, reply }
+}
+
+/// The event as it is stored, before it is matched.
+fn event_of(checked: &Checked, view: &TenantView) -> Event {
+    Event {
         id: checked.id.clone(),
         tenant: view.tenant.incarnation,
         topic: checked.topic.clone(),
@@ -299,11 +308,72 @@ fn build(checked: &Checked, view: &TenantView, reply: oneshot::Sender<StoreResul
         data: checked.data.clone(),
         eligible_for_retry: checked.eligible_for_retry,
         destination_id: checked.destination.clone(),
-        matched: Arc::from(matched),
+        matched: Arc::from([]),
         fingerprint: checked.fingerprint,
-    };
-    let item = IngestItem { event: Arc::new(event), subscriptions: view.tenant.subscriptions, deliveries };
-    Submission { tenant: checked.tenant.clone(), item, places, reply }
+    }
+}
+
+/// What would become of an event at one destination, were it published now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WouldReceive {
+    /// The destination.
+    pub destination: DestinationId,
+    /// What would become of it.
+    pub verdict: MatchVerdict,
+    /// What the filter says, where there is one and the topic is wanted.
+    pub filter: Option<Explanation>,
+}
+
+/// Why an event would or would not be sent to a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchVerdict {
+    /// It would be sent.
+    Receives,
+    /// It matches, but the destination is disabled: it would be kept as skipped.
+    Disabled,
+    /// The event names another destination.
+    NotNamed,
+    /// The destination does not want the topic.
+    Topic,
+    /// The destination's filter does not hold.
+    Filter,
+}
+
+impl Outpost {
+    /// Tells what would become of an event at each of a tenant's destinations, were it published now. Nothing
+    /// is stored or sent.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) as [`publish`](Self::publish); [`NotFound`](ErrorKind::NotFound) for the
+    /// tenant; [`Forbidden`](ErrorKind::Forbidden) without [`Capability::Read`](crate::Capability::Read); the
+    /// store's failures.
+    pub async fn would_receive(&self, tenant: &str, event: NewEvent) -> Result<Vec<WouldReceive>> {
+        const OPERATION: &str = "match event";
+        self.admit(OPERATION, tenant, crate::domain::actor::Capability::Read).await?;
+        let shared = self.shared();
+        let checked = check(shared, tenant, event)?;
+        let view = shared.tenant_view(&checked.tenant).await.map_err(|error| of_store(OPERATION, error))?;
+        let view = view.ok_or_else(|| Error::new(ErrorKind::NotFound, OPERATION, "tenant not found"))?;
+        let event = event_of(&checked, &view);
+        let told = |place: &Arc<crate::runtime::directory::Place>| {
+            let record = &place.record;
+            let wanted = record.topics.matches(&event.topic);
+            let filter = place.filter.as_ref().filter(|_| wanted).map(|filter| filter.explain(&(&event).into()));
+            let verdict = if checked.destination.as_ref().is_some_and(|named| *named != record.id) {
+                MatchVerdict::NotNamed
+            } else if !wanted {
+                MatchVerdict::Topic
+            } else if !place.wants(&event) {
+                MatchVerdict::Filter
+            } else if record.disabled.is_some() {
+                MatchVerdict::Disabled
+            } else {
+                MatchVerdict::Receives
+            };
+            WouldReceive { destination: record.id.clone(), verdict, filter }
+        };
+        Ok(view.places.iter().map(told).collect())
+    }
 }
 
 /// Waits for the store's answer and says what it means; `None`: match again.
@@ -321,8 +391,12 @@ async fn settle(checked: &Checked, pending: Pending) -> Result<Option<Published>
             let message = format!("the id {} belongs to a different event; nothing was stored", checked.id);
             Err(Error::new(ErrorKind::Conflict, OPERATION, message))
         }
-        IngestOutcome::OverQuota { .. } => {
-            Err(Error::new(ErrorKind::LimitReached, OPERATION, "the tenant has too much stored"))
+        IngestOutcome::OverQuota { usage } => {
+            let message = format!(
+                "the tenant has its most: {} open deliveries and {} bytes are stored; nothing was stored",
+                usage.open, usage.bytes
+            );
+            Err(Error::new(ErrorKind::LimitReached, OPERATION, message))
         }
         IngestOutcome::Outdated => Ok(None),
     }

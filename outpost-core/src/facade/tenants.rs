@@ -6,7 +6,8 @@ use crate::domain::actor::{Actor, Capability};
 use crate::domain::operator::OPERATOR_TENANT;
 use crate::domain::tenant::{StringMap, Tenant, check_map};
 use crate::ports::clock::random_u64;
-use crate::ports::store::{Apply, ApplyOutcome, Expect, Filter, Key, List, Refusal, Row, Write};
+use crate::ports::store::{Apply, ApplyOutcome, Expect, Filter, IngestItem, Key, List, Refusal, Row, Write};
+use crate::runtime::directory::TenantView;
 use crate::values::error::{Error, ErrorKind, Problem, Result};
 use crate::values::id::{Incarnation, TenantId};
 use crate::values::page::{Page, PageRequest};
@@ -151,17 +152,39 @@ impl Outpost {
         operation: &'static str,
         write: Write,
     ) -> Result<std::result::Result<i64, Refusal>> {
+        self.write_with(operation, write, |_| None).await
+    }
+
+    /// One write and the operator event that tells of it, which is made anew when the operator's destination
+    /// has changed.
+    pub(super) async fn write_with(
+        &self,
+        operation: &'static str,
+        write: Write,
+        event: impl Fn(&TenantView) -> Option<IngestItem> + Send + Sync,
+    ) -> Result<std::result::Result<i64, Refusal>> {
         let shared = self.shared();
         if shared.phase() != crate::runtime::Phase::Running {
             return Err(Error::new(ErrorKind::ShuttingDown, operation, "the engine is shutting down"));
         }
-        let request = Apply { now: shared.now(), writes: vec![write], follow_ups: Vec::new() };
-        match shared.store.apply(request).await.map_err(|error| of_store(operation, error))? {
-            ApplyOutcome::Done(revisions) => Ok(Ok(revisions.first().copied().unwrap_or(0))),
-            ApplyOutcome::Refused { refusal, .. } => Ok(Err(refusal)),
-            ApplyOutcome::Outdated => {
-                Err(Error::new(ErrorKind::NotStored, operation, "the subscriptions have changed"))
+        for _ in 0..WRITE_TRIES {
+            let follow_ups: Vec<IngestItem> =
+                shared.operator.view().and_then(|view| event(&view)).into_iter().collect();
+            let told = !follow_ups.is_empty();
+            let request = Apply { now: shared.now(), writes: vec![write.clone()], follow_ups };
+            match shared.store.apply(request).await.map_err(|error| of_store(operation, error))? {
+                ApplyOutcome::Done(revisions) => {
+                    if told {
+                        shared.look_for_work();
+                    }
+                    return Ok(Ok(revisions.first().copied().unwrap_or(0)));
+                }
+                ApplyOutcome::Refused { refusal, .. } => return Ok(Err(refusal)),
+                ApplyOutcome::Outdated => {
+                    shared.refresh_operator().await.map_err(|error| of_store(operation, error))?;
+                }
             }
         }
+        Err(Error::new(ErrorKind::NotStored, operation, "the operator's destination changes all the time; try again"))
     }
 }

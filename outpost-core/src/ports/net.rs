@@ -12,7 +12,7 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Opens connections. It is only ever given an address that the guard against internal addresses has
-/// passed, so it must connect to exactly that one.
+/// passed, or that of the operator's own proxy, so it must connect to exactly that one.
 #[async_trait]
 pub trait Dialer: Send + Sync + 'static {
     /// Connects to `address`.
@@ -30,4 +30,10 @@ pub trait Resolver: Send + Sync + 'static {
     /// # Errors
     /// Why the name could not be resolved.
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+
+    /// Whether as many look-ups are under way as this resolver allows, so that others wait for them. A
+    /// look-up that misses its deadline meanwhile is blamed on this side, not on the destination.
+    fn is_full(&self) -> bool {
+        false
+    }
 }

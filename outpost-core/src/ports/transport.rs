@@ -12,6 +12,7 @@ use super::clock::Entropy;
 use crate::domain::attempt::{AttemptError, ErrorClass, RequestRecord, ResponseRecord};
 use crate::domain::delivery::Trigger;
 use crate::domain::descriptor::Descriptor;
+use crate::domain::egress::{Party, TENANT_MESSAGE};
 use crate::domain::tenant::{Keys, StringMap};
 use crate::values::error::Problem;
 use crate::values::id::EventId;
@@ -70,11 +71,13 @@ pub struct Message {
     pub now: Timestamp,
     /// When the whole exchange must be over, counted from the call.
     pub timeout: Duration,
+    /// Whose destination it goes to.
+    pub party: Party,
 }
 
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, topic, time, metadata, data, attempt, trigger, now, timeout } = self;
+        let Self { id, topic, time, metadata, data, attempt, trigger, now, timeout, party } = self;
         f.debug_struct("Message")
             .field("id", id)
             .field("topic", topic)
@@ -85,6 +88,7 @@ impl fmt::Debug for Message {
             .field("trigger", trigger)
             .field("now", now)
             .field("timeout", timeout)
+            .field("party", party)
             .finish()
     }
 }
@@ -140,6 +144,44 @@ impl DeliveryError {
     }
 }
 
+/// Why a destination may not be saved as it is, in two versions.
+///
+/// A tenant is told the same about an address of the operator's network, a denied host and a name that does
+/// not exist: anything more would map that network for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VetError {
+    /// What a tenant is told.
+    pub problems: Vec<Problem>,
+    /// What the operator is told: the address, why it is refused, and the setting that would allow it.
+    pub details: Vec<Problem>,
+    /// A name could not be resolved just now. The operator may save such a destination, a tenant may not.
+    pub unresolved: bool,
+}
+
+impl VetError {
+    /// An address that may not be sent to; `detail` continues a sentence that starts with `field`.
+    #[must_use]
+    pub fn refused(field: &str, detail: impl Into<String>) -> Self {
+        Self {
+            problems: vec![Problem::new(field, TENANT_MESSAGE)],
+            details: vec![Problem::new(field, detail)],
+            unresolved: false,
+        }
+    }
+
+    /// A name that could not be resolved, or not in time.
+    #[must_use]
+    pub fn unresolved(field: &str, detail: impl Into<String>) -> Self {
+        Self { unresolved: true, ..Self::refused(field, detail) }
+    }
+
+    /// Problems that everybody may know of.
+    #[must_use]
+    pub fn open(problems: Vec<Problem>) -> Self {
+        Self { details: problems.clone(), problems, unresolved: false }
+    }
+}
+
 /// How secrets are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
@@ -182,11 +224,12 @@ pub trait Transport: Send + Sync + 'static {
     ) -> Result<Target, Vec<Problem>>;
 
     /// Checks what only the network can tell, such as whether a host name leads to an internal address.
-    /// Called when a destination is written or enabled; [`deliver`](Self::deliver) must check again.
+    /// Called when a destination of `party` is written or enabled; [`deliver`](Self::deliver) must check
+    /// again.
     ///
     /// # Errors
-    /// Every problem found. A name that cannot be resolved just now is none.
-    async fn vet(&self, target: &Target) -> Result<(), Vec<Problem>>;
+    /// Every problem found, once for tenants and once for the operator.
+    async fn vet(&self, target: &Target, party: &Party) -> Result<(), VetError>;
 
     /// Sends `message` once. An answer of any kind is a [`Receipt`].
     ///

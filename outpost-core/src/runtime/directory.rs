@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::domain::attempt::ErrorClass;
 use crate::domain::destination::MASK;
 use crate::domain::event::Event;
+use crate::domain::filter::DestinationFilter;
 use crate::domain::operator::OPERATOR_TENANT;
 use crate::domain::tenant::{StringMap, Tenant};
 use crate::engine::record::DestinationRecord;
@@ -27,6 +28,8 @@ const CAPACITY: usize = 50_000;
 /// A destination, ready to be sent to.
 pub(crate) struct Place {
     pub(crate) record: DestinationRecord,
+    /// Its filter. One that cannot be read keeps nothing away: the deliveries tell of it.
+    pub(crate) filter: Option<DestinationFilter>,
     /// Its config as it may be shown, secret parts masked.
     pub(crate) masked_config: StringMap,
     /// The way to it, or why there is none.
@@ -39,6 +42,7 @@ impl Place {
     /// Whether the destination wants an event, enabled or not.
     pub(crate) fn wants(&self, event: &Event) -> bool {
         self.record.topics.matches(&event.topic)
+            && self.filter.as_ref().is_none_or(|filter| filter.matches(&event.into()))
     }
 }
 
@@ -158,12 +162,25 @@ impl Shared {
         Ok(rows.into_iter().next().and_then(|rows| rows.into_iter().next()))
     }
 
+    /// A destination as it is stored now, ready to be sent to, without remembering it.
+    pub(crate) fn new_place(&self, record: DestinationRecord) -> Place {
+        self.place_of(record, 0)
+    }
+
     fn place_of(&self, record: DestinationRecord, world: u64) -> Place {
         let opened = self.open(&record);
-        let way = self.way_to(&record, opened.as_ref());
+        let mut way = self.way_to(&record, opened.as_ref());
+        let filter = match record.filter.as_deref().map(DestinationFilter::parse).transpose() {
+            Ok(filter) => filter,
+            Err(_) => {
+                let reason = "the destination's filter cannot be read".to_owned();
+                way = Err(NoWay { class: ErrorClass::Request, reason });
+                None
+            }
+        };
         let mut masked_config = opened.map(|opened| opened.config).unwrap_or_default();
         self.mask_config(&record, &mut masked_config);
-        Place { record, masked_config, way, seen: AtomicU64::new(world) }
+        Place { record, filter, masked_config, way, seen: AtomicU64::new(world) }
     }
 
     /// The transport of a destination; the operator's own has one of its own.
@@ -178,7 +195,7 @@ impl Shared {
     /// target is.
     pub(crate) fn mask_config(&self, record: &DestinationRecord, config: &mut StringMap) {
         let descriptor = self.transport_of(&record.tenant_id, &record.kind).map(|transport| transport.descriptor());
-        for field in descriptor.iter().flat_map(|descriptor| &descriptor.config_fields) {
+        for field in descriptor.iter().flat_map(|descriptor| descriptor.known_config_fields()) {
             if let Some(value) = config.get_mut(field.key) {
                 if field.sensitive {
                     MASK.clone_into(value);

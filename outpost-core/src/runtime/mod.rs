@@ -65,6 +65,9 @@ pub(crate) struct Settings {
     /// How long events are kept after their end.
     pub(crate) retention: Option<Duration>,
     pub(crate) tenant_limits: TenantLimits,
+    /// Whether tenants' users may set filters, and how they are sent to.
+    pub(crate) tenant_filters: bool,
+    pub(crate) tenant_delivery_settings: bool,
     pub(crate) prefixes: IdPrefixes,
     /// The topics that may be published; `None`: any.
     pub(crate) topics: Option<Vec<String>>,

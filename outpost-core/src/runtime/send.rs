@@ -11,11 +11,12 @@ use super::settle::{Ended, Note};
 use super::{LEASE_MARGIN, MAX_UNSETTLED, Phase, Shared};
 use crate::domain::attempt::ErrorClass;
 use crate::domain::delivery::DeliveryState;
+use crate::domain::egress::Party;
 use crate::engine::outcome::{Timing, conclude};
 use crate::engine::record::LaneChange;
 use crate::engine::scheduler::Work;
 use crate::ports::clock::random_u64;
-use crate::ports::store::{SettleAction, SettleItem};
+use crate::ports::store::{ClaimedDelivery, SettleAction, SettleItem};
 use crate::ports::transport::{DeliveryError, Message, Receipt, Target, Transport};
 use crate::values::id::AttemptId;
 
@@ -92,8 +93,17 @@ async fn send(shared: &Arc<Shared>, work: Work) {
         let ended = place.record.retires(place.record.epoch);
         return retire(shared, work, ended.map_or(DeliveryState::Skipped, |(state, _)| state));
     }
+    let (timing, result) = exchange(shared, &place, &work.delivery).await;
+    record(shared, work, &place, timing, result);
+}
+
+/// One exchange with the receiver, under the destination's deadline.
+pub(crate) async fn exchange(
+    shared: &Shared,
+    place: &Place,
+    delivery: &ClaimedDelivery,
+) -> (Timing, Result<Receipt, DeliveryError>) {
     let timeout = place.record.settings.timeout.unwrap_or(shared.settings.timeout);
-    let delivery = &work.delivery;
     let started_at = shared.now();
     let start = shared.clock.monotonic();
     let message = Message {
@@ -106,6 +116,7 @@ async fn send(shared: &Arc<Shared>, work: Work) {
         trigger: delivery.trigger,
         now: started_at,
         timeout,
+        party: Party { tenant: place.record.tenant_id.clone(), made_by_operator: place.record.by_operator },
     };
     let result = match &place.way {
         Ok((transport, target)) => deliver(shared, transport, target, &message).await,
@@ -116,7 +127,7 @@ async fn send(shared: &Arc<Shared>, work: Work) {
         )),
     };
     let duration = shared.clock.monotonic().saturating_sub(start);
-    record(shared, work, &place, Timing { started_at, ended_at: shared.now(), duration }, result);
+    (Timing { started_at, ended_at: shared.now(), duration }, result)
 }
 
 fn retire(shared: &Shared, work: Work, state: DeliveryState) {

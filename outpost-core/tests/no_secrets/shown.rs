@@ -56,6 +56,9 @@ fn record() -> DestinationRecord {
         kind: "webhook".to_owned(),
         name: None,
         topics: Topics::all(),
+        filter: None,
+        settings: Default::default(),
+        by_operator: false,
         config: seal("config", &config()),
         credentials: seal("credentials", &credentials()),
         delivery_metadata: seal("delivery_metadata", &delivery_metadata()),
@@ -135,6 +138,8 @@ fn destinations_and_their_changes_show_keys_only() {
         kind,
         name,
         topics,
+        filter: None,
+        settings: Default::default(),
         config: config(),
         credentials: Credentials::new(credentials()),
         metadata,
@@ -175,7 +180,12 @@ fn what_goes_to_and_comes_from_a_store_is_hidden() {
     let put = Write::PutDestination { destination: Box::new(record.clone()), expect: Expect::Any, limit: None };
     let writes = vec![put, Write::PutRecord { record: small.clone(), expect: Expect::Any }];
     assert_hidden(&Apply { now: NOW, writes, follow_ups: vec![item.clone()] });
-    assert_hidden(&Ingest { now: NOW, lease: Lease { token: LeaseToken(1), until: NOW }, items: vec![item] });
+    assert_hidden(&Ingest {
+        now: NOW,
+        lease: Lease { token: LeaseToken(1), until: NOW },
+        quota: Default::default(),
+        items: vec![item],
+    });
     let rows = vec![
         Row::Destination(Box::new(record)),
         Row::Event(event()),
@@ -201,6 +211,8 @@ fn what_goes_to_and_comes_from_a_store_is_hidden() {
         action,
         lane: None,
         disable: None,
+        judge: None,
+        alerts: None,
         follow_ups: vec![IngestItem { event: event(), subscriptions: 0, deliveries: Vec::new() }],
     };
     assert_hidden(&Settle { now: NOW, items: vec![item] });

@@ -18,13 +18,14 @@ fn ring(seed: u8) -> KeyRing {
 }
 
 /// An engine over `store`, and what it tells.
-fn engine(store: impl Store, ring: KeyRing) -> (Outpost, mpsc::UnboundedReceiver<Signal>) {
+async fn engine(store: impl Store, ring: KeyRing) -> (Outpost, mpsc::UnboundedReceiver<Signal>) {
     let (sender, signals) = mpsc::unbounded_channel();
     let outpost = Outpost::builder(store)
         .transport(local().build().unwrap())
         .sealer(ring)
         .observer(move |signal: &Signal| drop(sender.send(signal.clone())))
         .start()
+        .await
         .unwrap();
     (outpost, signals)
 }
@@ -72,7 +73,7 @@ async fn nothing_secret_is_logged_told_answered_or_stored_in_clear() {
     let memory = MemoryStore::new();
     let store = FaultStore::new(memory.another_process());
     let faults = store.faults();
-    let (outpost, mut signals) = engine(store, ring(1));
+    let (outpost, mut signals) = engine(store, ring(1)).await;
     assert_hidden(&outpost);
     assert_hidden(&outpost.tenants().put("t", None).await.unwrap());
 
@@ -135,7 +136,15 @@ async fn nothing_secret_is_logged_told_answered_or_stored_in_clear() {
 
     // With the wrong key: everything says so, and nothing else.
     outpost.destinations().enable("t", &id).await.unwrap();
-    let (stranger, mut told) = engine(memory.another_process(), ring(2));
+    let builder = Outpost::builder(memory.another_process()).transport(local().build().unwrap()).sealer(ring(2));
+    let error = builder.start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Incompatible);
+    assert!(error.to_string().contains("was sealed with key"), "{error}");
+    assert_silent(&error);
+    // The old key was dropped before everything was sealed anew.
+    let both = ring(2).reading(SealingKey::from_bytes([1; 32]));
+    drop(engine(memory.another_process(), both).await);
+    let (stranger, mut told) = engine(memory.another_process(), ring(2)).await;
     let error = stranger.destinations().get("t", &id).await.unwrap_err();
     assert!(error.to_string().contains("was sealed with key"), "{error}");
     assert_silent(&error);
@@ -170,7 +179,7 @@ fn tenant_key() -> Key {
 async fn errors_about_input_never_repeat_it() {
     log::catch();
     let receiver = Receiver::answering("").await;
-    let (outpost, _signals) = engine(MemoryStore::new(), ring(1));
+    let (outpost, _signals) = engine(MemoryStore::new(), ring(1)).await;
     outpost.tenants().put("t", None).await.unwrap();
     let refuse = |error: Error| {
         assert_eq!(error.kind(), ErrorKind::Invalid);

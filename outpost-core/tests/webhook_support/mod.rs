@@ -1,6 +1,9 @@
 //! Receivers written by hand on real sockets, and the shortest way to a delivery.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod net;
+pub mod spellings;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_core::{
-    DeliveryError, EgressPolicy, EventId, Message, Receipt, StringMap, Target, Timestamp, Transport, Trigger,
-    WebhookTransport, WebhookTransportBuilder,
+    DeliveryError, EgressPolicy, EventId, Message, Party, Receipt, StringMap, Target, TenantId, Timestamp, Transport,
+    Trigger, WebhookTransport, WebhookTransportBuilder,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,7 +38,13 @@ pub fn message(data: impl Into<Bytes>) -> Message {
         trigger: Trigger::Automatic,
         now: now(),
         timeout: Duration::from_secs(10),
+        party: party("acme"),
     }
+}
+
+/// A destination that this tenant has made.
+pub fn party(tenant: &str) -> Party {
+    Party { tenant: TenantId::new(tenant).unwrap(), made_by_operator: false }
 }
 
 pub fn map(pairs: &[(&str, &str)]) -> StringMap {

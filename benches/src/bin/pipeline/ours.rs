@@ -32,7 +32,8 @@ pub(crate) async fn round(address: SocketAddr, events: u64) -> Anything<Round> {
                 finished.notify_one();
             }
         })
-        .start()?;
+        .start()
+        .await?;
     outpost.tenants().put("acme", None).await?;
     outpost.destinations().create("acme", NewDestination::webhook(format!("http://{address}/hooks"))).await?;
     let before = store.commits();

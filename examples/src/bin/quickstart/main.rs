@@ -109,7 +109,8 @@ async fn run(flags: Flags) -> Anything<bool> {
             let screen = screen.clone();
             move |signal: &outpost_core::Signal| screen.show(signal)
         })
-        .start()?;
+        .start()
+        .await?;
 
     set_up(&outpost, &receiver).await?;
     let left = waiting(&outpost).await?;

@@ -17,10 +17,12 @@ use tokio_rustls::TlsConnector;
 use super::connect::{Connector, Parts};
 use super::exchange::{Exchanger, HttpClient};
 use super::mask::PathMask;
+use super::pools::Pools;
+use super::proxy::Proxy;
 use super::signing::{Names, Signing};
 use super::{WebhookTransport, describe};
 use crate::adapters::system::{SystemResolver, TcpDialer};
-use crate::domain::egress::EgressPolicy;
+use crate::domain::egress::{EgressPolicy, Grant};
 use crate::ports::net::{Dialer, Resolver};
 use crate::values::error::{Error, Problem, Result};
 
@@ -44,6 +46,7 @@ pub struct WebhookTransportBuilder {
     roots: RootCertStore,
     dialer: Arc<dyn Dialer>,
     resolver: Arc<dyn Resolver>,
+    proxy: Option<Proxy>,
     signing: Signing,
     user_agent: String,
     capture: usize,
@@ -62,14 +65,15 @@ impl Default for WebhookTransportBuilder {
             egress: EgressPolicy::default(),
             roots: RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
             dialer: Arc::new(TcpDialer),
-            resolver: Arc::new(SystemResolver),
+            resolver: Arc::new(SystemResolver::new()),
+            proxy: None,
             signing: Signing::default(),
             user_agent: concat!("Outpost/", env!("CARGO_PKG_VERSION")).to_owned(),
             capture: DEFAULT_CAPTURE,
             envelope: false,
             max_idle: DEFAULT_MAX_IDLE,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
-            custom_headers: true,
+            custom_headers: false,
             https_only: false,
             masks: Vec::new(),
             problems: Vec::new(),
@@ -120,6 +124,21 @@ impl WebhookTransportBuilder {
         self
     }
 
+    /// Sends everything through this HTTP proxy: `http://proxy.internal:3128`, with a user name and a password
+    /// before the host if it wants them. Proxies named by the process's environment are never used.
+    ///
+    /// Receivers' names are still resolved and their addresses checked here; the proxy is asked (by `CONNECT`,
+    /// for `http` destinations too) for a tunnel to an address that was checked. Its own address is not checked.
+    /// What goes wrong with the proxy is a fault on this side ([`System`](crate::ErrorClass::System)), and so is
+    /// a receiver that it cannot reach, because its answer does not tell the two apart.
+    pub fn proxy(mut self, url: &str) -> Self {
+        match Proxy::parse(url) {
+            Ok(proxy) => self.proxy = Some(proxy),
+            Err(problem) => self.problems.push(problem),
+        }
+        self
+    }
+
     /// Sets how requests are signed. By default by Standard Webhooks.
     pub fn signing(mut self, signing: Signing) -> Self {
         self.signing = signing;
@@ -145,7 +164,8 @@ impl WebhookTransportBuilder {
         self
     }
 
-    /// Sets about how many idle connections are kept, over all receivers: 512 by default.
+    /// Sets about how many idle connections are kept, over all receivers: 512 by default. Destinations that
+    /// have the same limited allowances of the egress policy may keep as many again.
     pub fn max_idle(mut self, connections: usize) -> Self {
         self.max_idle = connections;
         self
@@ -158,8 +178,8 @@ impl WebhookTransportBuilder {
         self
     }
 
-    /// Offers the `custom_headers` field. On by default here; when it is off, headers that a destination
-    /// already has are still sent.
+    /// Offers the `custom_headers` field. Off by default: forms do not show it and only the operator may set
+    /// it; headers that a destination already has are still sent.
     pub fn custom_headers(mut self, on: bool) -> Self {
         self.custom_headers = on;
         self
@@ -206,29 +226,37 @@ impl WebhookTransportBuilder {
             return Err(Error::invalid(OPERATION, self.problems));
         }
         let https_only = self.https_only || self.egress.is_https_only();
-        let connector = Connector::new(Parts {
-            egress: self.egress,
-            resolver: self.resolver,
-            dialer: self.dialer,
-            tls: tls(self.roots).map_err(|error| {
-                Error::new(crate::ErrorKind::Internal, OPERATION, "TLS cannot be set up").with_source(error)
-            })?,
-            limit: CONNECT_LIMIT,
-            open: Arc::new(AtomicUsize::new(0)),
+        let tls = tls(self.roots).map_err(|error| {
+            Error::new(crate::ErrorKind::Internal, OPERATION, "TLS cannot be set up").with_source(error)
+        })?;
+        let (masks, descriptor) = (self.masks, describe::descriptor(self.custom_headers));
+        let (egress, resolver, dialer, proxy) = (self.egress, self.resolver, self.dialer, self.proxy);
+        let (capture, envelope, max_idle, idle_timeout) =
+            (self.capture, self.envelope, self.max_idle, self.idle_timeout);
+        let pools = Pools::new(move |grant: Grant| {
+            let parts = Parts {
+                egress: egress.clone(),
+                grant,
+                resolver: Arc::clone(&resolver),
+                dialer: Arc::clone(&dialer),
+                proxy: proxy.clone(),
+                tls: tls.clone(),
+                limit: CONNECT_LIMIT,
+                open: Arc::new(AtomicUsize::new(0)),
+            };
+            let connector = Connector::new(parts);
+            Exchanger {
+                names: names.clone(),
+                pooled: client(&connector, max_idle, idle_timeout),
+                fresh: client(&connector, 0, idle_timeout),
+                connector,
+                capture,
+                envelope,
+                max_idle,
+                busy: AtomicUsize::new(0),
+            }
         });
-        let exchanger = Exchanger {
-            names,
-            pooled: client(&connector, self.max_idle, self.idle_timeout),
-            fresh: client(&connector, 0, self.idle_timeout),
-            connector,
-            capture: self.capture,
-            envelope: self.envelope,
-            max_idle: self.max_idle,
-            busy: AtomicUsize::new(0),
-        };
-        let masks = self.masks;
-        let descriptor = describe::descriptor(self.custom_headers);
-        Ok(WebhookTransport { descriptor, exchanger: Arc::new(exchanger), user_agent, https_only, masks })
+        Ok(WebhookTransport { descriptor, pools: Arc::new(pools), user_agent, https_only, masks })
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,15 +20,18 @@ use tokio_rustls::client::TlsStream;
 use url::Host;
 
 use super::failure::Failure;
+use super::proxy::{NoTunnel, Proxy};
 use super::url::server_name;
 use crate::domain::attempt::ErrorClass;
-use crate::domain::egress::{EgressPolicy, Refused};
+use crate::domain::egress::{EgressPolicy, Grant, Party, Refused};
 use crate::ports::net::{Dialer, Io, Resolver};
 
 /// How long one of several addresses may take before the next one is tried.
 const ONE_ADDRESS: Duration = Duration::from_secs(3);
 /// The most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 8;
+/// The most addresses of a name that are looked at.
+const MAX_ANSWERS: usize = 64;
 
 /// Makes connections for the HTTP client.
 #[derive(Clone)]
@@ -36,8 +39,11 @@ pub(super) struct Connector(Arc<Parts>);
 
 pub(super) struct Parts {
     pub(super) egress: EgressPolicy,
+    /// The limited allowances of those it connects for.
+    pub(super) grant: Grant,
     pub(super) resolver: Arc<dyn Resolver>,
     pub(super) dialer: Arc<dyn Dialer>,
+    pub(super) proxy: Option<Proxy>,
     pub(super) tls: TlsConnector,
     /// The longest a connection may take to make when nobody waits for it any more.
     pub(super) limit: Duration,
@@ -51,6 +57,30 @@ pub(super) enum NoAddress {
     Refused(Refused),
 }
 
+tokio::task_local! {
+    /// What the present exchange waits for. The HTTP client hands nothing but the URL on to its connector, and
+    /// starts it within the exchange's own task.
+    pub(super) static WAITING: Arc<Waiting>;
+}
+
+/// What a connection in the making waits for, so that a deadline that passes meanwhile is blamed on the
+/// right side.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(AtomicU8);
+
+impl Waiting {
+    const RESOLVER: u8 = 1;
+    const PROXY: u8 = 2;
+
+    /// Runs `work` and remembers meanwhile that it is what is waited for.
+    async fn during<T>(&self, what: u8, work: impl Future<Output = T>) -> T {
+        self.0.store(what, Ordering::Relaxed);
+        let outcome = work.await;
+        self.0.store(0, Ordering::Relaxed);
+        outcome
+    }
+}
+
 impl Connector {
     pub(super) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
@@ -60,44 +90,82 @@ impl Connector {
         self.0.open.load(Ordering::Relaxed)
     }
 
+    /// The limited allowances of `party`.
+    pub(super) fn grant(&self, party: &Party) -> Grant {
+        self.0.egress.grant(party)
+    }
+
     /// The addresses of `host`, all of them checked: one bad address refuses the name.
     pub(super) async fn addresses(&self, host: &Host<String>, port: u16) -> Result<Vec<IpAddr>, NoAddress> {
-        let (name, mut addresses) = match host {
-            Host::Ipv4(address) => (None, vec![IpAddr::V4(*address)]),
-            Host::Ipv6(address) => (None, vec![IpAddr::V6(*address)]),
-            Host::Domain(name) => {
-                let found = self.0.resolver.resolve(name).await;
-                (Some(name.as_str()), found.map_err(|error| NoAddress::Unresolved(format!("{name}: {error}")))?)
-            }
+        let egress = &self.0.egress;
+        let name = match host {
+            Host::Domain(name) => Some(name.as_str()),
+            _ => None,
         };
-        if addresses.is_empty() {
-            return Err(NoAddress::Unresolved(format!("{host}: no such name")));
+        if let Some(name) = name {
+            egress.check_host(name).map_err(NoAddress::Refused)?;
         }
+        let mut addresses = self.resolve(host).await.map_err(NoAddress::Unresolved)?;
         for address in &addresses {
-            self.0.egress.check(name, *address, port).map_err(NoAddress::Refused)?;
+            egress.check_granted(&self.0.grant, name, *address, port).map_err(NoAddress::Refused)?;
         }
         addresses.truncate(MAX_ADDRESSES);
         Ok(addresses)
     }
 
-    async fn connect(self, uri: Uri) -> Result<TokioIo<Socket>, Failure> {
-        match tokio::time::timeout(self.0.limit, self.connect_unbounded(&uri)).await {
+    /// The addresses of `host`, at least one, unchecked.
+    async fn resolve(&self, host: &Host<String>) -> Result<Vec<IpAddr>, String> {
+        let mut addresses = match host {
+            Host::Ipv4(address) => vec![IpAddr::V4(*address)],
+            Host::Ipv6(address) => vec![IpAddr::V6(*address)],
+            Host::Domain(name) => {
+                self.0.resolver.resolve(name).await.map_err(|error| format!("{name} does not resolve: {error}"))?
+            }
+        };
+        if addresses.is_empty() {
+            return Err(format!("{host} does not resolve: no such name"));
+        }
+        addresses.truncate(MAX_ANSWERS);
+        Ok(addresses)
+    }
+
+    /// What a deadline that passed was spent on, when that was no fault of the receiver.
+    pub(super) fn fault(&self, waiting: &Waiting) -> Option<Failure> {
+        let detail = match (waiting.0.load(Ordering::Relaxed), &self.0.proxy) {
+            (Waiting::RESOLVER, _) if self.0.resolver.is_full() => {
+                "the deadline passed while too many look-ups of names were under way for one more".to_owned()
+            }
+            (Waiting::PROXY, Some(proxy)) => format!("the deadline passed while the proxy {proxy} made no connection"),
+            _ => return None,
+        };
+        Some(Failure::new(ErrorClass::System, detail))
+    }
+
+    async fn connect(self, uri: Uri, waiting: Arc<Waiting>) -> Result<TokioIo<Socket>, Failure> {
+        let limit = self.0.limit;
+        match tokio::time::timeout(limit, self.connect_unbounded(&uri, &waiting)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Failure::new(ErrorClass::Timeout, format!("no connection to {uri} in {:?}", self.0.limit))),
+            Err(_) => Err(self
+                .fault(&waiting)
+                .unwrap_or_else(|| Failure::new(ErrorClass::Timeout, format!("no connection to {uri} in {limit:?}")))),
         }
     }
 
-    async fn connect_unbounded(&self, uri: &Uri) -> Result<TokioIo<Socket>, Failure> {
+    async fn connect_unbounded(&self, uri: &Uri, waiting: &Waiting) -> Result<TokioIo<Socket>, Failure> {
         let https = uri.scheme_str() == Some("https");
         // Parsed again here rather than trusted: whatever spelling arrives is judged as what it means.
         let host = Host::parse(uri.host().unwrap_or_default())
             .map_err(|error| Failure::new(ErrorClass::Request, format!("bad host: {error}")))?;
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
-        let addresses = self.addresses(&host, port).await.map_err(|error| match error {
+        let addresses = waiting.during(Waiting::RESOLVER, self.addresses(&host, port)).await;
+        let addresses = addresses.map_err(|error| match error {
             NoAddress::Unresolved(detail) => Failure::new(ErrorClass::Dns, detail),
             NoAddress::Refused(refused) => Failure::new(ErrorClass::Blocked, refused.to_string()),
         })?;
-        let stream = self.dial(&addresses, port).await?;
+        let stream = match &self.0.proxy {
+            None => self.dial(&addresses, port).await?,
+            Some(proxy) => waiting.during(Waiting::PROXY, self.tunnel(proxy, &addresses, port)).await?,
+        };
         let open = Open::new(&self.0.open);
         if !https {
             return Ok(Socket::new(Stream::Plain(stream), false, open));
@@ -114,6 +182,39 @@ impl Connector {
         })?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok(Socket::new(Stream::Tls(Box::new(stream)), h2, open))
+    }
+
+    /// A stream to the first of the checked `addresses` that the proxy reaches. Whatever goes wrong here is on
+    /// this side.
+    async fn tunnel(&self, proxy: &Proxy, addresses: &[IpAddr], port: u16) -> Result<Box<dyn Io>, Failure> {
+        let failed = |detail: &str| Failure::new(ErrorClass::System, format!("the proxy {proxy}: {detail}"));
+        // The operator has named the proxy, so its address is not checked; most proxies are internal.
+        let mut of_proxy = self.resolve(&proxy.host).await.map_err(|detail| failed(&detail))?;
+        of_proxy.truncate(MAX_ADDRESSES);
+        let mut last = failed("no address");
+        for (index, address) in addresses.iter().enumerate() {
+            let tunnel = async {
+                let stream = self.dial(&of_proxy, proxy.port).await;
+                let stream = stream.map_err(|failure| NoTunnel { detail: failure.detail, other_address: false })?;
+                proxy.tunnel(stream, SocketAddr::new(*address, port)).await
+            };
+            let late = |_| Err(NoTunnel { detail: format!("no answer to CONNECT {address}"), other_address: true });
+            let outcome = if index + 1 < addresses.len() {
+                tokio::time::timeout(ONE_ADDRESS, tunnel).await.unwrap_or_else(late)
+            } else {
+                tunnel.await
+            };
+            match outcome {
+                Ok(stream) => return Ok(stream),
+                Err(no) => {
+                    last = failed(&no.detail);
+                    if !no.other_address {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last)
     }
 
     async fn dial(&self, addresses: &[IpAddr], port: u16) -> Result<Box<dyn Io>, Failure> {
@@ -152,7 +253,8 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
+        let waiting = WAITING.try_with(Arc::clone).unwrap_or_default();
+        Box::pin(self.clone().connect(uri, waiting))
     }
 }
 

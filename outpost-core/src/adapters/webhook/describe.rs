@@ -15,24 +15,24 @@ const INSTRUCTIONS: &str = "\
 
 pub(super) fn descriptor(custom_headers: bool) -> Descriptor {
     let text = |maxlength| FieldKind::Text { minlength: None, maxlength: Some(maxlength), pattern: None };
-    let mut config_fields = vec![Field {
+    let url = Field {
         key: "url",
         kind: FieldKind::Text { minlength: None, maxlength: Some(MAX_URL), pattern: Some("https?://.+") },
         label: "URL",
         description: "Where events are sent with POST.",
         required: true,
         sensitive: false,
-    }];
-    if custom_headers {
-        config_fields.push(Field {
-            key: "custom_headers",
-            kind: FieldKind::KeyValueMap,
-            label: "Custom headers",
-            description: "Sent with every request, for example for authentication.",
-            required: false,
-            sensitive: true,
-        });
-    }
+    };
+    let headers = Field {
+        key: "custom_headers",
+        kind: FieldKind::KeyValueMap,
+        label: "Custom headers",
+        description: "Sent with every request, for example for authentication.",
+        required: false,
+        sensitive: true,
+    };
+    let (config_fields, hidden_config_fields) =
+        if custom_headers { (vec![url, headers], Vec::new()) } else { (vec![url], vec![headers]) };
     let credential =
         |key, kind, label, description, sensitive| Field { key, kind, label, description, required: false, sensitive };
     Descriptor {
@@ -42,6 +42,7 @@ pub(super) fn descriptor(custom_headers: bool) -> Descriptor {
         icon: ICON,
         instructions: INSTRUCTIONS,
         config_fields,
+        hidden_config_fields,
         credential_fields: vec![
             credential(SECRET, text(512), "Secret", "Signs every request; generated when left empty.", true),
             credential(PREVIOUS, text(512), "Previous secret", "Signs too, until it expires.", true),

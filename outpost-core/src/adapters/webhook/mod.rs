@@ -7,6 +7,8 @@ mod exchange;
 mod failure;
 mod headers;
 mod mask;
+mod pools;
+mod proxy;
 mod request;
 mod secrets;
 mod signing;
@@ -19,16 +21,17 @@ use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Uri, header};
 
 pub use self::builder::WebhookTransportBuilder;
-use self::connect::NoAddress;
-use self::exchange::Exchanger;
+use self::connect::{NoAddress, WAITING, Waiting};
 use self::failure::Failure;
 use self::mask::PathMask;
+use self::pools::Pools;
 pub use self::signing::{HeaderChoice, ServiceHeaders, Signing};
 use crate::domain::attempt::ErrorClass;
 use crate::domain::descriptor::Descriptor;
+use crate::domain::egress::Party;
 use crate::domain::tenant::StringMap;
 use crate::ports::clock::Entropy;
-use crate::ports::transport::{DeliveryError, Message, Receipt, Rotation, Target, Transport};
+use crate::ports::transport::{DeliveryError, Message, Receipt, Rotation, Target, Transport, VetError};
 use crate::values::error::Problem;
 
 /// How long a name may take to resolve when a destination is written.
@@ -38,14 +41,15 @@ const VET_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// All destinations share one client: a pool of connections per origin, HTTP/2 where the receiver offers it.
 /// Redirects are never followed, proxies of the environment never used, and no address is connected to that
-/// the [`EgressPolicy`](crate::EgressPolicy) has not passed. One deadline covers the whole exchange from the
+/// the [`EgressPolicy`](crate::EgressPolicy) has not passed. Destinations with the same limited allowances share
+/// a pool of their own, so that no other destination is ever given a connection they made. One deadline covers the whole exchange from the
 /// call to the last byte that is kept.
 ///
 /// Cloning is cheap and shares the pool.
 #[derive(Clone)]
 pub struct WebhookTransport {
     descriptor: Descriptor,
-    exchanger: Arc<Exchanger>,
+    pools: Arc<Pools>,
     user_agent: HeaderValue,
     https_only: bool,
     masks: Vec<PathMask>,
@@ -99,7 +103,7 @@ impl Transport for WebhookTransport {
         credentials: &StringMap,
         delivery_metadata: &StringMap,
     ) -> Result<Target, Vec<Problem>> {
-        let names = &self.exchanger.names;
+        let names = &self.pools.everybody().names;
         let mut problems = Vec::new();
         let url = config.get("url").map_or("", String::as_str);
         let endpoint = url::parse(url, self.https_only, &self.masks).map_err(|problem| problems.push(problem)).ok();
@@ -122,18 +126,25 @@ impl Transport for WebhookTransport {
         Ok(Target::new(display, Settings { uri, host, port, headers, keys }))
     }
 
-    async fn vet(&self, target: &Target) -> Result<(), Vec<Problem>> {
+    async fn vet(&self, target: &Target, party: &Party) -> Result<(), VetError> {
         let Some(settings) = target.settings::<Settings>() else {
-            return Err(vec![Problem::new("type", "belongs to another transport")]);
+            return Err(VetError::open(vec![Problem::new("type", "belongs to another transport")]));
         };
-        let addresses = self.exchanger.connector.addresses(&settings.host, settings.port);
+        let exchanger = self.pools.of(self.pools.everybody().connector.grant(party));
+        let addresses = exchanger.connector.addresses(&settings.host, settings.port);
         match tokio::time::timeout(VET_LIMIT, addresses).await {
+            Ok(Ok(_)) => Ok(()),
             Ok(Err(NoAddress::Refused(refused))) => {
-                tracing::info!(url = target.display(), %refused, "refused a destination's address");
-                Err(vec![Problem::new("config.url", refused.tenant_message())])
+                Err(VetError::refused("config.url", format!("cannot be used: {refused}")))
             }
-            // What cannot be resolved now may be resolved later; delivering checks again.
-            Ok(Ok(_) | Err(NoAddress::Unresolved(_))) | Err(_) => Ok(()),
+            Ok(Err(NoAddress::Unresolved(detail))) => {
+                Err(VetError::unresolved("config.url", format!("cannot be used: {detail}")))
+            }
+            Err(_) => {
+                let host = &settings.host;
+                let detail = format!("cannot be used: {host} does not resolve within {VET_LIMIT:?}");
+                Err(VetError::unresolved("config.url", detail))
+            }
         }
     }
 
@@ -142,6 +153,16 @@ impl Transport for WebhookTransport {
             let failure = Failure::new(ErrorClass::Request, "the target belongs to another transport");
             return Err(DeliveryError::unseen(failure.class, failure.message, failure.detail));
         };
-        self.exchanger.deliver(settings, target.display(), message).await
+        let exchanger = self.pools.of(self.pools.everybody().connector.grant(&message.party));
+        let waiting = Arc::new(Waiting::default());
+        let exchange = exchanger.deliver(settings, target.display(), message);
+        let outcome = WAITING.scope(Arc::clone(&waiting), exchange).await;
+        outcome.map_err(|error| {
+            let late = error.error.class == ErrorClass::Timeout && !error.error.maybe_seen;
+            match exchanger.connector.fault(&waiting).filter(|_| late) {
+                Some(fault) => DeliveryError::unseen(fault.class, fault.message, fault.detail),
+                None => error,
+            }
+        })
     }
 }

@@ -1,12 +1,31 @@
 //! Building an egress policy, from values and from an operator's text.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{EgressPolicy, HostPattern};
+use super::{Allowed, EgressPolicy, HostPattern, Whom};
 use crate::values::error::Problem;
+use crate::values::id::TenantId;
+
+/// Whose destinations an allowance is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowance {
+    /// Destinations that the operator made.
+    Operator,
+    /// Destinations of these tenants, by id.
+    Tenants(Vec<String>),
+}
+
+impl Allowance {
+    /// An allowance for the tenants with these ids.
+    #[must_use]
+    pub fn tenants<I: Into<String>>(ids: impl IntoIterator<Item = I>) -> Self {
+        Self::Tenants(ids.into_iter().map(Into::into).collect())
+    }
+}
 
 /// Builds an [`EgressPolicy`]. Texts are comma-separated lists; spaces around entries do not matter. Every
 /// problem is kept until [`build`](Self::build).
@@ -22,7 +41,17 @@ impl EgressPolicyBuilder {
     #[must_use]
     pub fn allow_net(mut self, list: &str) -> Self {
         let nets = self.nets("egress.allow_net", list);
-        self.policy.allow_nets.extend(nets);
+        self.policy.everybody.nets.extend(nets);
+        self
+    }
+
+    /// As [`allow_net`](Self::allow_net), for some destinations only.
+    #[must_use]
+    pub fn allow_net_for(mut self, whom: Allowance, list: &str) -> Self {
+        let nets = self.nets("egress.allow_net_for", list);
+        if let Some(allowed) = self.limited("egress.allow_net_for", whom) {
+            allowed.nets.extend(nets);
+        }
         self
     }
 
@@ -30,12 +59,31 @@ impl EgressPolicyBuilder {
     /// Only the name in a destination's URL counts; whoever controls its DNS chooses the addresses.
     #[must_use]
     pub fn allow_host(mut self, list: &str) -> Self {
-        for entry in entries(list) {
-            match host_pattern(entry) {
-                Some(pattern) => self.policy.allow_hosts.push(pattern),
-                None => self.refuse("egress.allow_host", entry, "is neither a host name nor *. and a host name"),
-            }
+        let hosts = self.hosts("egress.allow_host", list);
+        self.policy.everybody.hosts.extend(hosts);
+        self
+    }
+
+    /// As [`allow_host`](Self::allow_host), for some destinations only.
+    #[must_use]
+    pub fn allow_host_for(mut self, whom: Allowance, list: &str) -> Self {
+        let hosts = self.hosts("egress.allow_host_for", list);
+        if let Some(allowed) = self.limited("egress.allow_host_for", whom) {
+            allowed.hosts.extend(hosts);
         }
+        self
+    }
+
+    /// Denies hosts, whatever else allows them, before their names are resolved: `api.example.com`, or
+    /// `*.example.com` for every name below it.
+    ///
+    /// Name here the hosts under which your own API is reached: a destination that points at the call that
+    /// publishes would feed itself for ever. Other names for the same machines are caught only by
+    /// [`deny_net`](Self::deny_net) with their addresses.
+    #[must_use]
+    pub fn deny_host(mut self, list: &str) -> Self {
+        let hosts = self.hosts("egress.deny_host", list);
+        self.policy.deny_hosts.extend(hosts);
         self
     }
 
@@ -89,6 +137,44 @@ impl EgressPolicyBuilder {
             }
         }
         nets
+    }
+
+    fn hosts(&mut self, field: &str, list: &str) -> Vec<HostPattern> {
+        let mut hosts = Vec::new();
+        for entry in entries(list) {
+            match host_pattern(entry) {
+                Some(pattern) => hosts.push(pattern),
+                None => self.refuse(field, entry, "is neither a host name nor *. and a host name"),
+            }
+        }
+        hosts
+    }
+
+    /// What is allowed to `whom` so far.
+    fn limited(&mut self, field: &str, whom: Allowance) -> Option<&mut Allowed> {
+        let whom = match whom {
+            Allowance::Operator => Whom::Operator,
+            Allowance::Tenants(ids) => {
+                if ids.is_empty() {
+                    self.problems.push(Problem::new(field, "names no tenant"));
+                }
+                let mut tenants = BTreeSet::new();
+                for id in ids {
+                    match TenantId::new(&id) {
+                        Ok(id) => drop(tenants.insert(id)),
+                        Err(problem) => self.refuse(field, &id, &format!("is no tenant's id: {}", problem.message)),
+                    }
+                }
+                Whom::Tenants(tenants)
+            }
+        };
+        let limited = &mut self.policy.limited;
+        let found = limited.iter().position(|(other, _)| *other == whom);
+        let at = found.unwrap_or_else(|| {
+            limited.push((whom, Allowed::default()));
+            limited.len() - 1
+        });
+        limited.get_mut(at).map(|(_, allowed)| allowed)
     }
 
     fn refuse(&mut self, field: &str, entry: &str, message: &str) {

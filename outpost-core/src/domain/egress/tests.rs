@@ -154,7 +154,7 @@ fn operators_learn_the_address_the_row_and_the_setting_and_tenants_nothing() {
         assert!(text.contains(part), "{text}");
     }
     assert_eq!(refused.tenant_message(), "this address cannot be used");
-    assert_eq!(refused.address(), "10.1.2.3".parse::<IpAddr>().unwrap());
+    assert_eq!(refused.address(), "10.1.2.3".parse().ok());
 }
 
 #[test]
@@ -189,6 +189,80 @@ fn allowing_a_transition_block_still_checks_what_it_carries() {
     assert!(!allowed(&policy, "2002:7f00:1::1".parse().unwrap()));
 }
 
+fn party(tenant: &str, made_by_operator: bool) -> Party {
+    Party { tenant: TenantId::new(tenant).unwrap(), made_by_operator }
+}
+
+#[test]
+fn limited_allowances_count_for_those_they_name_and_denials_win_over_them() {
+    let policy = EgressPolicy::builder()
+        .allow_net("172.16.0.0/12")
+        .allow_net_for(Allowance::tenants(["acme", "beta"]), "10.1.0.0/16")
+        .allow_host_for(Allowance::tenants(["beta", "acme"]), "db.internal")
+        .allow_net_for(Allowance::tenants(["acme"]), "10.2.0.0/16")
+        .allow_host_for(Allowance::Operator, "*.ops.internal")
+        .allow_net_for(Allowance::Operator, "loopback")
+        .deny_net("10.1.9.0/24")
+        .deny_host("bad.ops.internal")
+        .build()
+        .unwrap();
+    // Host, address, and who may: acme, beta, another tenant, the operator for another tenant, and for acme.
+    for (host, address, who) in [
+        (None, "172.16.1.1", [true; 5]),
+        (None, "8.8.8.8", [true; 5]),
+        (None, "10.1.2.3", [true, true, false, false, true]),
+        (None, "::ffff:10.1.2.3", [true, true, false, false, true]),
+        (None, "10.1.9.3", [false; 5]),
+        (None, "10.2.2.3", [true, false, false, false, true]),
+        (None, "10.3.2.3", [false; 5]),
+        (None, "127.0.0.1", [false, false, false, true, true]),
+        (Some("db.internal"), "192.168.0.1", [true, true, false, false, true]),
+        (Some("a.ops.internal"), "192.168.0.1", [false, false, false, true, true]),
+        (Some("bad.ops.internal"), "192.168.0.1", [false; 5]),
+        (Some("bad.ops.internal"), "8.8.8.8", [false; 5]),
+    ] {
+        let parties = [
+            party("acme", false),
+            party("beta", false),
+            party("other", false),
+            party("other", true),
+            party("acme", true),
+        ];
+        let address = address.parse().unwrap();
+        assert_eq!(
+            parties.map(|party| policy.check_for(&party, host, address, 443).is_ok()),
+            who,
+            "{host:?} {address}"
+        );
+        // Nobody in particular has what everybody has.
+        assert_eq!(policy.check(host, address, 443).is_ok(), who[2], "{host:?} {address}");
+    }
+    // Lists of the same tenants are one allowance, so that those tenants share connections.
+    assert_eq!(policy.grant(&party("beta", false)).0.len(), 1);
+    assert_eq!(policy.grant(&party("acme", false)).0.len(), 2);
+    assert_eq!(policy.grant(&party("other", false)), Grant::default());
+}
+
+#[test]
+fn denied_hosts_are_refused_by_name_in_every_spelling() {
+    let policy =
+        EgressPolicy::builder().deny_host("API.example.com, *.hooks.example, münchen.example").build().unwrap();
+    for host in
+        ["api.example.com", "API.EXAMPLE.COM.", "a.hooks.example", "a.b.hooks.example.", "xn--mnchen-3ya.example"]
+    {
+        let refused = policy.check_host(host).unwrap_err();
+        assert_eq!(
+            (refused.address(), refused.block(), refused.tenant_message()),
+            (None, "denied host", TENANT_MESSAGE)
+        );
+        assert!(refused.to_string().contains("deny_host("), "{refused}");
+        assert!(policy.check(Some(host), "8.8.8.8".parse().unwrap(), 443).is_err());
+    }
+    for host in ["x.api.example.com", "example.com", "hooks.example", "evilhooks.example", "api.example.com.evil"] {
+        assert!(policy.check_host(host).is_ok(), "{host}");
+    }
+}
+
 #[test]
 fn ports_are_limited_only_when_asked() {
     let address = "8.8.8.8".parse().unwrap();
@@ -209,8 +283,13 @@ fn every_bad_entry_is_reported() {
         .allow_net("10.0.0.0/33, 10.0.0")
         .allow_host("a b, *, *.*, 127.1, http://x")
         .deny_net("nonsense")
+        .deny_host("10.0.0.1, [::1]")
+        .allow_net_for(Allowance::tenants(["a b", "ok"]), "10.0.0.0/8, x")
+        .allow_host_for(Allowance::Tenants(Vec::new()), "*")
         .ports("0, 9-8, x")
         .build()
         .unwrap_err();
-    assert_eq!(problems.len(), 2 + 5 + 1 + 3, "{problems:?}");
+    let of = |field: &str| problems.iter().filter(|problem| problem.field == format!("egress.{field}")).count();
+    let fields = ["allow_net", "allow_host", "deny_net", "deny_host", "allow_net_for", "allow_host_for", "ports"];
+    assert_eq!(fields.map(of), [2, 5, 1, 2, 2, 2, 3], "{problems:?}");
 }
