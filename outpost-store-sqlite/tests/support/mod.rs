@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use outpost_core::store::{
     Apply, ApplyOutcome, Claim, Claimed, Expect, Fetch, Filter, Ingest, IngestItem, IngestOutcome, Key, List,
-    NewDelivery, Row, Scan, ScanPage, Write,
+    NewDelivery, Quota, Row, Scan, ScanPage, Write,
 };
 use outpost_core::{
     DestinationId, DestinationRecord, Direction, Event, EventId, Fingerprint, Incarnation, Lease, LeaseToken, Sealed,
@@ -51,6 +51,9 @@ pub fn new_destination(tenant: i64, number: i64) -> Write {
         kind: "webhook".to_owned(),
         name: None,
         topics: Topics::all(),
+        filter: None,
+        settings: Arc::default(),
+        by_operator: false,
         config: Sealed::new(&b"config"[..]),
         credentials: Sealed::default(),
         delivery_metadata: Sealed::default(),
@@ -103,7 +106,7 @@ pub async fn prepare(store: &dyn Store) {
 }
 
 pub fn ingest_of(items: Vec<IngestItem>) -> Ingest {
-    Ingest { now: at(1), lease: lease(1), items }
+    Ingest { now: at(1), lease: lease(1), quota: Quota::default(), items }
 }
 
 pub async fn ingest(store: &dyn Store, items: Vec<IngestItem>) {
