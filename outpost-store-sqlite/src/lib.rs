@@ -2,6 +2,9 @@
 
 mod apply;
 mod claim;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod costs;
 mod error;
 mod fetch;
 mod ingest;
@@ -14,6 +17,10 @@ mod scan;
 mod schema;
 mod settle;
 mod sql;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+#[allow(unreachable_pub)]
+mod support;
 mod sweep;
 mod tx;
 mod usage;

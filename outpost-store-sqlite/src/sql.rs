@@ -47,7 +47,7 @@ macro_rules! statements {
 
             /// Every statement with its name.
             #[cfg(test)]
-            fn all(&self) -> Vec<(&'static str, &str)> {
+            pub(crate) fn all(&self) -> Vec<(&'static str, &str)> {
                 vec![$((stringify!($name), self.$name.as_str()),)*]
             }
         }
