@@ -1,7 +1,11 @@
 //! Writing tenants, destinations, small records and requests about deliveries.
 
-use outpost_core::store::{Apply, ApplyOutcome, Expect, Refusal, SmallRecord, Write};
-use outpost_core::{DestinationRecord, Incarnation, Tenant, Timestamp};
+use std::sync::Arc;
+
+use outpost_core::store::{Apply, ApplyOutcome, Expect, Quota, Refusal, SmallRecord, Write};
+use outpost_core::{
+    DeliveryKey, DeliveryRecord, DestinationRecord, EventId, Incarnation, RequestRefusal, Tenant, Timestamp, Trigger,
+};
 use rusqlite::params;
 
 use crate::error::Fallible;
@@ -26,18 +30,22 @@ impl ApplyWork {
     }
 
     pub(crate) fn weight(&self) -> usize {
-        self.writes.len() + self.follow_ups.len()
+        let rows = |write: &Write| match write {
+            Write::Replay { request, create, .. } => 1 + request.len() + create.len(),
+            _ => 1,
+        };
+        self.writes.iter().map(rows).sum::<usize>() + self.follow_ups.len()
     }
 }
 
 impl Tx<'_> {
     pub(crate) fn apply(&mut self, work: &ApplyWork) -> Fallible<ApplyOutcome> {
         // A single write is refused before it has written anything; only several need a way back.
-        if work.weight() < 2 {
+        if work.writes.len() + work.follow_ups.len() < 2 {
             return self.apply_all(work);
         }
-        // Lanes changed by earlier jobs must be down before the savepoint, or the way back would lose them.
-        self.flush_lanes()?;
+        // What earlier jobs changed must be down before the savepoint, or the way back would lose it.
+        self.flush()?;
         self.conn.execute_batch("SAVEPOINT outpost_apply")?;
         let outcome = self.apply_all(work)?;
         if !matches!(outcome, ApplyOutcome::Done(_)) {
@@ -62,7 +70,7 @@ impl Tx<'_> {
             }
         }
         for new in &work.follow_ups {
-            self.ingest_one(work.now, None, new)?;
+            self.ingest_one(work.now, None, Quota::default(), new)?;
         }
         Ok(ApplyOutcome::Done(revisions))
     }
@@ -93,6 +101,9 @@ impl Tx<'_> {
                     self.change_delivery(&mut delivery, |delivery| delivery.request(*trigger, now, &destination))?;
                 Ok(done.map(|()| 0).map_err(Refusal::Delivery))
             }
+            Write::Replay { destination, revision, request, create } => {
+                self.replay(now, *destination, *revision, request, create)
+            }
             Write::CancelDelivery { key } => {
                 let Some(destination) = self.destination(key.destination)? else { return Ok(Err(Refusal::Missing)) };
                 let Some(mut delivery) = self.find_delivery(key)? else { return Ok(Err(Refusal::Missing)) };
@@ -101,6 +112,44 @@ impl Tx<'_> {
                 Ok(done.map(|()| 0).map_err(Refusal::Delivery))
             }
         }
+    }
+
+    fn replay(
+        &mut self,
+        now: Timestamp,
+        destination: Incarnation,
+        revision: i64,
+        request: &[EventId],
+        create: &[EventId],
+    ) -> Fallible<Written> {
+        let Some(record) = self.destination(destination)? else { return Ok(Err(Refusal::Missing)) };
+        if !record.is_enabled() {
+            return Ok(Err(Refusal::Delivery(RequestRefusal::DestinationDisabled)));
+        }
+        if let Err(refusal) = check_revision(Expect::Revision(revision), record.revision) {
+            return Ok(Err(refusal));
+        }
+        let mut requested = 0;
+        for event in request {
+            let key = DeliveryKey { destination, event: event.clone() };
+            let Some(mut found) = self.find_delivery(&key)? else { continue };
+            let done = self.change_delivery(&mut found, |found| found.request(Trigger::Replay, now, &record))?;
+            requested += i64::from(done.is_ok());
+        }
+        for event in create {
+            let key = params![event.as_str(), record.tenant.as_i64()];
+            let found = rows::one(self.conn, &self.sql.event_topic, key, |row| {
+                Ok((rows::int(row, 0)?, Arc::from(rows::text(row, 1)?)))
+            })?;
+            let Some((seq, topic)) = found else { continue };
+            let pair = params![seq, destination.as_i64()];
+            if rows::one(self.conn, &self.sql.delivery_exists, pair, |_| Ok(()))?.is_none() {
+                let key = DeliveryKey { destination, event: event.clone() };
+                self.add_delivery(seq, &DeliveryRecord::replayed(key, record.tenant, topic, &record, now))?;
+                requested += 1;
+            }
+        }
+        Ok(Ok(requested))
     }
 
     fn put_tenant(&mut self, tenant: &Tenant, expect: Expect) -> Fallible<Written> {
@@ -161,12 +210,12 @@ impl Tx<'_> {
         if owner.is_none_or(|owner| owner.deleted_at.is_some()) {
             return Ok(Err(Refusal::Missing));
         }
-        let found = self.destination(incarnation)?;
+        let before = self.destination(incarnation)?;
         let mut new_epoch = false;
         if expect == Expect::Absent {
             let key = params![tenant.as_i64(), destination.id.as_str()];
             let live = rows::one(self.conn, &self.sql.destination_live, key, |_| Ok(()))?;
-            if found.is_some() || live.is_some() {
+            if before.is_some() || live.is_some() {
                 return Ok(Err(Refusal::Exists));
             }
             if let Some(limit) = limit {
@@ -178,7 +227,7 @@ impl Tx<'_> {
             }
             destination.revision = 1;
         } else {
-            let Some(found) = found.filter(|found| found.deleted_at.is_none()) else {
+            let Some(found) = before.as_ref().filter(|found| found.deleted_at.is_none()) else {
                 return Ok(Err(Refusal::Missing));
             };
             if let Err(refusal) = check_revision(expect, found.revision) {
@@ -189,8 +238,9 @@ impl Tx<'_> {
         }
         rows::put_destination(self.conn, self.sql, &destination, new_epoch)?;
         self.forget_destination(incarnation);
-        if expect == Expect::Absent {
-            self.new_lane(incarnation)?;
+        match before {
+            Some(before) => self.change_lane(incarnation, |lane| lane.rewritten(&before, &destination))?,
+            None => self.new_lane(incarnation)?,
         }
         self.refresh_lane(incarnation, new_epoch)?;
         self.raise_subscriptions(tenant)?;

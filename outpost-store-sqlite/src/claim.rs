@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use outpost_core::store::{Claim, Claimed, ClaimedDelivery, VisitedLane};
-use outpost_core::{Incarnation, Timestamp};
+use outpost_core::{DestinationRecord, Incarnation, Timestamp};
 use rusqlite::params;
 
 use crate::error::Fallible;
@@ -70,21 +70,20 @@ impl Tx<'_> {
         let now = request.now;
         let room = request.limit.saturating_sub(u32::try_from(claimed.deliveries.len()).unwrap_or(u32::MAX));
         let most = most.min(room);
-        let target = (destination, record.epoch, record.revision);
         let is_due = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
         let mut taken = 0;
-        if is_due(lane.next_requested) {
-            taken = self.take(request, target, &self.sql.due_requested, most, claimed)?;
+        if is_due(lane.next_urgent) {
+            taken = self.take(request, &record, true, most, claimed)?;
         }
         let scheduled = lane.allowance(now, most).min(most - taken);
         if is_due(lane.next_due) && scheduled > 0 {
-            self.take(request, target, &self.sql.due_scheduled, scheduled, claimed)?;
+            self.take(request, &record, false, scheduled, claimed)?;
         }
         let Some(lane) = self.lane(destination)? else { return Ok(()) };
-        let more = is_due(lane.next_requested) || (is_due(lane.next_due) && lane.allowance(now, 1) > 0);
+        let more = is_due(lane.next_urgent) || (is_due(lane.next_due) && lane.allowance(now, 1) > 0);
         let rest_until = more.then(|| now.after(request.rest));
         self.change_lane(destination, |lane| lane.rest_until = rest_until)?;
-        claimed.lanes.push(VisitedLane { lane: rest_lane(lane, rest_until), more });
+        claimed.lanes.push(VisitedLane { lane: rest_lane(lane, rest_until), more, settings: record.settings.clone() });
         Ok(())
     }
 
@@ -92,16 +91,17 @@ impl Tx<'_> {
     fn take(
         &mut self,
         request: &Claim,
-        (destination, epoch, revision): (Incarnation, i64, i64),
-        sql: &str,
+        destination: &DestinationRecord,
+        urgent: bool,
         most: u32,
         claimed: &mut Claimed,
     ) -> Fallible<u32> {
         let mut taken = 0;
         while taken < most {
             let wanted = most - taken;
-            let key = params![destination.as_i64(), epoch, request.now.as_millis(), wanted];
-            let due = rows::all(self.conn, sql, key, rows::delivery)?;
+            let life = destination.incarnation.as_i64();
+            let key = params![life, destination.epoch, urgent, request.now.as_millis(), wanted];
+            let due = rows::all(self.conn, &self.sql.due, key, rows::delivery)?;
             let fewer = due.len() < wanted as usize;
             for mut stored in due {
                 let Ok(trigger) =
@@ -121,7 +121,7 @@ impl Tx<'_> {
                     attempts: record.attempts,
                     automatic_attempts: record.automatic_attempts,
                     scheduled_at: record.scheduled_at,
-                    destination_revision: revision,
+                    destination_revision: destination.revision,
                 });
             }
             // A lease that ends at once would be met again and again.

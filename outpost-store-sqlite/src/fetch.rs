@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use outpost_core::store::{Fetch, Key, Row};
-use outpost_core::{DeliveryKey, Incarnation};
+use outpost_core::store::{Fetch, Key, Row, Usage};
+use outpost_core::{DeliveryKey, Incarnation, Timestamp};
 use rusqlite::{Connection, params};
 
 use crate::error::Fallible;
@@ -13,6 +13,7 @@ use crate::sql::Sql;
 /// The most rows of the keys whose number of rows is not bounded otherwise.
 const EVENTS: i64 = 100;
 const ATTEMPTS: i64 = 1000;
+const RECORDS: usize = 1000;
 
 pub(crate) fn fetch(conn: &Connection, sql: &Sql, request: &Fetch) -> Fallible<Vec<Vec<Row>>> {
     request.keys.iter().map(|key| fetch_key(conn, sql, request, key)).collect()
@@ -50,10 +51,36 @@ fn fetch_key(conn: &Connection, sql: &Sql, request: &Fetch, key: &Key) -> Fallib
             let found = found.filter(|record| record.expires_at.is_none_or(|at| at > request.now));
             Ok(found.map(Row::Record).into_iter().collect())
         }
+        Key::Records(kind, prefix) => records(conn, sql, request.now, kind, prefix),
+        Key::Usage(tenant) => {
+            let key = [tenant.as_i64()];
+            let stored = rows::one(conn, &sql.usage, key, |row| Ok((rows::count(row, 0)?, rows::count(row, 1)?)))?;
+            let open = rows::one(conn, &sql.usage_open, key, |row| rows::count(row, 0))?.unwrap_or(0);
+            let (events, bytes) = stored.unwrap_or((0, 0));
+            Ok(vec![Row::Usage(Usage { events, bytes, open })])
+        }
         Key::Lane(destination) => {
             rows::all(conn, &sql.lane, [destination.as_i64()], |row| Ok(Row::Lane(rows::lane(row)?)))
         }
     }
+}
+
+/// The records whose key starts with `prefix`. They follow each other from the prefix on, so there is no
+/// pattern whose wildcards would have to be minded.
+fn records(conn: &Connection, sql: &Sql, now: Timestamp, kind: &str, prefix: &str) -> Fallible<Vec<Row>> {
+    let mut statement = conn.prepare_cached(&sql.records_from)?;
+    let mut rows = statement.query(params![kind, prefix])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let record = rows::record(row)?;
+        if !record.key.starts_with(prefix) || found.len() >= RECORDS {
+            break;
+        }
+        if record.expires_at.is_none_or(|at| at > now) {
+            found.push(Row::Record(record));
+        }
+    }
+    Ok(found)
 }
 
 /// A delivery as it is shown, and where it is stored.

@@ -2,18 +2,28 @@
 
 mod apply;
 mod claim;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod costs;
 mod error;
 mod fetch;
 mod ingest;
 mod open;
+mod prune;
 mod readers;
+mod rollups;
 mod rows;
 mod scan;
 mod schema;
 mod settle;
 mod sql;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+#[allow(unreachable_pub)]
+mod support;
 mod sweep;
 mod tx;
+mod usage;
 mod walk;
 mod writer;
 
@@ -23,8 +33,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use outpost_core::store::{
-    Apply, ApplyOutcome, Claim, Claimed, Durability, Fetch, Ingest, IngestOutcome, Row, Scan, ScanPage, Settle,
-    SettleOutcome, StoreProfile, StoreResult, Sweep, Swept,
+    Apply, ApplyOutcome, Claim, Claimed, Durability, Fetch, Ingest, IngestOutcome, Prune, Pruned, RollupRows, Rollups,
+    Row, Scan, ScanPage, Settle, SettleOutcome, StoreProfile, StoreResult, Sweep, Swept,
 };
 use outpost_core::{Store, StoreError, StoreErrorKind, Timestamp};
 
@@ -202,6 +212,14 @@ impl Store for SqliteStore {
 
     async fn sweep(&self, request: Sweep) -> StoreResult<Swept> {
         self.writer.call("sweep", |reply| writer::Job::Sweep(request, reply)).await
+    }
+
+    async fn prune(&self, request: Prune) -> StoreResult<Pruned> {
+        self.writer.call("prune", |reply| writer::Job::Prune(request, reply)).await
+    }
+
+    async fn rollups(&self, request: Rollups) -> StoreResult<RollupRows> {
+        self.readers.call("rollups", |reply| readers::Read::Rollups(request, reply)).await
     }
 
     async fn changed(&self, since: u64) -> StoreResult<u64> {

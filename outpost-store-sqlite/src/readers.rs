@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use outpost_core::store::{Fetch, Row, Scan, ScanPage, StoreResult};
+use outpost_core::store::{Fetch, RollupRows, Rollups, Row, Scan, ScanPage, StoreResult};
 use outpost_core::{StoreError, StoreErrorKind};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::Fallible;
 use crate::open::{self, Settings};
 use crate::sql::Sql;
-use crate::{fetch, scan};
+use crate::{fetch, rollups, scan};
 
 type Reply<T> = oneshot::Sender<StoreResult<T>>;
 
@@ -20,6 +20,7 @@ type Reply<T> = oneshot::Sender<StoreResult<T>>;
 pub(crate) enum Read {
     Fetch(Fetch, Reply<Vec<Vec<Row>>>),
     Scan(Scan, Reply<ScanPage>),
+    Rollups(Rollups, Reply<RollupRows>),
 }
 
 pub(crate) struct Readers {
@@ -91,6 +92,7 @@ fn run(conn: &Connection, sql: &Sql, requests: &Mutex<Receiver<Read>>) {
             // Nobody waits for it any more, so it is not worth the reading.
             Read::Fetch(_, reply) if reply.is_closed() => {}
             Read::Scan(_, reply) if reply.is_closed() => {}
+            Read::Rollups(_, reply) if reply.is_closed() => {}
             Read::Fetch(request, reply) => {
                 let rows = snapshot(conn, || fetch::fetch(conn, sql, &request));
                 let _ = reply.send(rows.map_err(|fault| fault.error("fetch")));
@@ -98,6 +100,10 @@ fn run(conn: &Connection, sql: &Sql, requests: &Mutex<Receiver<Read>>) {
             Read::Scan(request, reply) => {
                 let page = snapshot(conn, || scan::scan(conn, sql, &request));
                 let _ = reply.send(page.map_err(|fault| fault.error("scan")));
+            }
+            Read::Rollups(request, reply) => {
+                let rows = snapshot(conn, || rollups::rollups(conn, sql, &request));
+                let _ = reply.send(rows.map_err(|fault| fault.error("rollups")));
             }
         }));
         if done.is_err() {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use outpost_core::store::{IngestItem, SmallRecord};
 use outpost_core::{
-    Attempt, AttemptError, AttemptId, DeliveryKey, DeliveryRecord, DeliveryState, DestinationId, DestinationRecord,
-    Disabled, Event, EventId, Fingerprint, Incarnation, LaneRecord, LeaseToken, Outcome, RequestRecord, ResponseRecord,
-    Sealed, StringMap, Tenant, TenantId, Timestamp, Topics, Trigger,
+    Attempt, AttemptError, AttemptId, DeliveryKey, DeliveryRecord, DeliverySettings, DeliveryState, DestinationId,
+    DestinationRecord, Disabled, Event, EventId, Fingerprint, Health, Incarnation, LaneRecord, LeaseToken, Outcome,
+    RequestRecord, ResponseRecord, Sealed, StringMap, Tenant, TenantId, Timestamp, Topics, Trigger,
 };
 use rusqlite::{Connection, Params, Row};
 use serde_json::{from_slice, to_string};
@@ -53,7 +53,12 @@ pub(crate) fn int(row: &Row<'_>, at: usize) -> Fallible<i64> {
     Ok(row.get(at)?)
 }
 
-fn text<'row>(row: &'row Row<'_>, at: usize) -> Fallible<&'row str> {
+/// A number that is never negative.
+pub(crate) fn count(row: &Row<'_>, at: usize) -> Fallible<u64> {
+    Ok(u64::try_from(int(row, at)?).unwrap_or(0))
+}
+
+pub(crate) fn text<'row>(row: &'row Row<'_>, at: usize) -> Fallible<&'row str> {
     Ok(row.get_ref(at)?.as_str()?)
 }
 
@@ -61,11 +66,11 @@ fn text_or_null<'row>(row: &'row Row<'_>, at: usize) -> Fallible<Option<&'row st
     Ok(row.get_ref(at)?.as_str_or_null()?)
 }
 
-fn blob(row: &Row<'_>, at: usize) -> Fallible<Bytes> {
+pub(crate) fn blob(row: &Row<'_>, at: usize) -> Fallible<Bytes> {
     Ok(Bytes::copy_from_slice(row.get_ref(at)?.as_blob()?))
 }
 
-fn time(row: &Row<'_>, at: usize) -> Fallible<Timestamp> {
+pub(crate) fn time(row: &Row<'_>, at: usize) -> Fallible<Timestamp> {
     Ok(Timestamp::from_millis(int(row, at)?))
 }
 
@@ -73,15 +78,15 @@ fn time_or_null(row: &Row<'_>, at: usize) -> Fallible<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(at)?.map(Timestamp::from_millis))
 }
 
-fn incarnation(row: &Row<'_>, at: usize) -> Fallible<Incarnation> {
+pub(crate) fn incarnation(row: &Row<'_>, at: usize) -> Fallible<Incarnation> {
     Ok(Incarnation::from_i64(int(row, at)?))
 }
 
-fn flag(row: &Row<'_>, at: usize) -> Fallible<bool> {
+pub(crate) fn flag(row: &Row<'_>, at: usize) -> Fallible<bool> {
     Ok(int(row, at)? != 0)
 }
 
-fn trigger(code: i64) -> Fallible<Trigger> {
+pub(crate) fn trigger(code: i64) -> Fallible<Trigger> {
     let known = u8::try_from(code).ok().and_then(Trigger::from_code);
     known.ok_or_else(|| Fault::corrupt("a stored trigger is not known"))
 }
@@ -104,7 +109,7 @@ macro_rules! json_values {
         })*
     };
 }
-json_values!(StringMap, Topics, Disabled, RequestRecord, ResponseRecord, AttemptError);
+json_values!(StringMap, Topics, Disabled, DeliverySettings, Health, RequestRecord, ResponseRecord, AttemptError);
 
 pub(crate) fn tenant(row: &Row<'_>) -> Fallible<Tenant> {
     Ok(Tenant {
@@ -133,11 +138,14 @@ pub(crate) fn destination_state(row: &Row<'_>) -> Fallible<DestinationRecord> {
         deleted_with_tenant: flag(row, 7)?,
         disabled: json_or_null(row, 8)?,
         revision: int(row, 9)?,
+        settings: Arc::new(json_or_null(row, 10)?.unwrap_or_default()),
         created_at,
         updated_at: created_at,
         kind: String::new(),
         name: None,
         topics: Topics::all(),
+        filter: None,
+        by_operator: false,
         metadata: StringMap::new(),
         target: String::new(),
         config: Sealed::default(),
@@ -148,22 +156,25 @@ pub(crate) fn destination_state(row: &Row<'_>) -> Fallible<DestinationRecord> {
 
 pub(crate) fn destination(row: &Row<'_>) -> Fallible<DestinationRecord> {
     Ok(DestinationRecord {
-        created_at: time(row, 10)?,
-        updated_at: time(row, 11)?,
-        kind: text(row, 12)?.to_owned(),
-        name: text_or_null(row, 13)?.map(str::to_owned),
-        topics: from_slice(text(row, 14)?.as_bytes())?,
-        metadata: from_slice(text(row, 15)?.as_bytes())?,
-        target: text(row, 16)?.to_owned(),
-        config: Sealed::new(blob(row, 17)?),
-        credentials: Sealed::new(blob(row, 18)?),
-        delivery_metadata: Sealed::new(blob(row, 19)?),
+        created_at: time(row, 11)?,
+        updated_at: time(row, 12)?,
+        kind: text(row, 13)?.to_owned(),
+        name: text_or_null(row, 14)?.map(str::to_owned),
+        topics: from_slice(text(row, 15)?.as_bytes())?,
+        filter: text_or_null(row, 16)?.map(Arc::from),
+        by_operator: flag(row, 17)?,
+        metadata: from_slice(text(row, 18)?.as_bytes())?,
+        target: text(row, 19)?.to_owned(),
+        config: Sealed::new(blob(row, 20)?),
+        credentials: Sealed::new(blob(row, 21)?),
+        delivery_metadata: Sealed::new(blob(row, 22)?),
         ..destination_state(row)?
     })
 }
 
 pub(crate) fn put_destination(conn: &Connection, sql: &Sql, record: &DestinationRecord, stale: bool) -> Fallible<()> {
     let disabled = record.disabled.as_ref().map(to_string).transpose()?;
+    let settings = Some(&*record.settings).filter(|settings| !settings.is_default()).map(to_string).transpose()?;
     run(
         conn,
         &sql.destination_put,
@@ -178,11 +189,14 @@ pub(crate) fn put_destination(conn: &Connection, sql: &Sql, record: &Destination
             record.deleted_with_tenant,
             disabled,
             record.revision,
+            settings,
             record.created_at.as_millis(),
             record.updated_at.as_millis(),
             record.kind,
             record.name,
             to_string(&record.topics)?,
+            record.filter.as_deref(),
+            record.by_operator,
             to_string(&record.metadata)?,
             record.target,
             record.config.as_bytes(),
@@ -346,6 +360,8 @@ pub(crate) fn put_delivery(conn: &Connection, sql: &Sql, event_seq: i64, new: &D
             new.created_at.as_millis(),
             new.finished_at.map(Timestamp::as_millis),
             new.scheduled_at.map(Timestamp::as_millis),
+            new.requested.map(Trigger::code),
+            new.is_urgent(),
             new.due.map(Timestamp::as_millis),
             new.lease.map(|token| token.0),
         ],
@@ -364,6 +380,7 @@ pub(crate) fn set_delivery(conn: &Connection, sql: &Sql, seq: i64, changed: &Del
             changed.finished_at.map(Timestamp::as_millis),
             changed.scheduled_at.map(Timestamp::as_millis),
             changed.requested.map(Trigger::code),
+            changed.is_urgent(),
             changed.due.map(Timestamp::as_millis),
             changed.lease.map(|token| token.0),
             changed.attempts,
@@ -457,12 +474,14 @@ pub(crate) fn lane(row: &Row<'_>) -> Fallible<LaneRecord> {
         strikes: row.get(2)?,
         rest_until: time_or_null(row, 3)?,
         next_due: time_or_null(row, 4)?,
-        next_requested: time_or_null(row, 5)?,
+        next_urgent: time_or_null(row, 5)?,
         open: int(row, 6)?,
+        health: json_or_null(row, 7)?.unwrap_or_default(),
     })
 }
 
 pub(crate) fn set_lane(conn: &Connection, sql: &Sql, lane: &LaneRecord) -> Fallible<()> {
+    let health = Some(&lane.health).filter(|health| **health != Health::default()).map(to_string).transpose()?;
     run(
         conn,
         &sql.lane_put,
@@ -472,9 +491,10 @@ pub(crate) fn set_lane(conn: &Connection, sql: &Sql, lane: &LaneRecord) -> Falli
             lane.strikes,
             lane.rest_until.map(Timestamp::as_millis),
             lane.next_due.map(Timestamp::as_millis),
-            lane.next_requested.map(Timestamp::as_millis),
+            lane.next_urgent.map(Timestamp::as_millis),
             lane.open,
             lane.ready_at().map(Timestamp::as_millis),
+            health,
         ],
     )?;
     Ok(())

@@ -25,13 +25,15 @@ CREATE UNIQUE INDEX $tenants_live ON $tenants (id) WHERE deleted_at IS NULL;
 CREATE INDEX $tenants_time ON $tenants (created_at, id, inc) WHERE deleted_at IS NULL;
 
 -- What the hot path reads comes first, the sealed bytes last. `stale`: there may be open deliveries that the
--- destination's disabling or deletion ended and that are not written down yet.
+-- destination's disabling or deletion ended and that are not written down yet. `settings` is NULL when nothing
+-- in it differs from the defaults, as is a lane's `health`.
 CREATE TABLE $destinations (
     inc INTEGER PRIMARY KEY, id TEXT NOT NULL, tenant INTEGER NOT NULL, tenant_id TEXT NOT NULL,
     epoch INTEGER NOT NULL, epoch_at INTEGER NOT NULL, deleted_at INTEGER, deleted_with_tenant INTEGER NOT NULL,
-    disabled TEXT, revision INTEGER NOT NULL, stale INTEGER NOT NULL, created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT, topics TEXT NOT NULL, metadata TEXT NOT NULL,
-    target TEXT NOT NULL, config BLOB NOT NULL, credentials BLOB NOT NULL, delivery_metadata BLOB NOT NULL
+    disabled TEXT, revision INTEGER NOT NULL, settings TEXT, stale INTEGER NOT NULL, created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT, topics TEXT NOT NULL, filter TEXT,
+    by_operator INTEGER NOT NULL, metadata TEXT NOT NULL, target TEXT NOT NULL, config BLOB NOT NULL,
+    credentials BLOB NOT NULL, delivery_metadata BLOB NOT NULL
 );
 -- A tenant's live destination with an id; there is at most one.
 CREATE UNIQUE INDEX $destinations_live ON $destinations (tenant, id) WHERE deleted_at IS NULL;
@@ -46,7 +48,7 @@ CREATE INDEX $destinations_stale ON $destinations (inc) WHERE stale = 1;
 
 CREATE TABLE $lanes (
     destination INTEGER PRIMARY KEY, hold_until INTEGER, strikes INTEGER NOT NULL, rest_until INTEGER,
-    next_due INTEGER, next_requested INTEGER, open INTEGER NOT NULL, ready_at INTEGER
+    next_due INTEGER, next_urgent INTEGER, open INTEGER NOT NULL, ready_at INTEGER, health TEXT
 );
 -- The lanes with work, in the order that a claim visits them.
 CREATE INDEX $lanes_ready ON $lanes (ready_at, destination) WHERE ready_at IS NOT NULL;
@@ -69,8 +71,8 @@ CREATE INDEX $events_time ON $events (time, id, tenant);
 CREATE TABLE $deliveries (
     seq INTEGER PRIMARY KEY, event_seq INTEGER NOT NULL, destination INTEGER NOT NULL, event TEXT NOT NULL,
     tenant INTEGER NOT NULL, topic TEXT NOT NULL, state INTEGER NOT NULL, epoch INTEGER NOT NULL,
-    created_at INTEGER NOT NULL, finished_at INTEGER, scheduled_at INTEGER, requested INTEGER, due INTEGER,
-    lease INTEGER, attempts INTEGER NOT NULL, automatic INTEGER NOT NULL, success INTEGER, code TEXT
+    created_at INTEGER NOT NULL, finished_at INTEGER, scheduled_at INTEGER, requested INTEGER,
+    urgent INTEGER NOT NULL, due INTEGER, lease INTEGER, attempts INTEGER NOT NULL, automatic INTEGER NOT NULL, success INTEGER, code TEXT
 );
 -- A delivery by its key (through the event's seq, which keeps the text out of this index), and an event's
 -- deliveries in order.
@@ -80,12 +82,9 @@ CREATE UNIQUE INDEX $deliveries_event ON $deliveries (event_seq, destination);
 CREATE INDEX $deliveries_destination ON $deliveries (destination, created_at, event);
 -- Everybody's deliveries; grows at its edge.
 CREATE INDEX $deliveries_time ON $deliveries (created_at, event, destination);
--- What waits or is leased, by lane. Finished deliveries are in neither, and those of an earlier epoch are
--- never met by a claim.
-CREATE INDEX $deliveries_due ON $deliveries (destination, epoch, due)
-    WHERE due IS NOT NULL AND requested IS NULL;
-CREATE INDEX $deliveries_requested ON $deliveries (destination, epoch, due)
-    WHERE due IS NOT NULL AND requested IS NOT NULL;
+-- What waits or is leased, by the two sides of each lane. Finished deliveries are not in it, and those of an
+-- earlier epoch are never met by a claim.
+CREATE INDEX $deliveries_due ON $deliveries (destination, epoch, urgent, due) WHERE due IS NOT NULL;
 
 -- Event and topic are the delivery's; `topic` is set only where it differs.
 CREATE TABLE $attempts (
@@ -109,11 +108,26 @@ CREATE TABLE $records (
 ) WITHOUT ROWID;
 -- Records that expire, for the sweep.
 CREATE INDEX $records_expiry ON $records (expires_at) WHERE expires_at IS NOT NULL;
+
+-- What each tenant has stored; a tenant without a row has nothing. Open deliveries are counted in the lanes.
+CREATE TABLE $usage (tenant INTEGER PRIMARY KEY, events INTEGER NOT NULL, bytes INTEGER NOT NULL);
+
+-- Counts of events (kind 0) and attempts (kind 1), one row for each key in each level. The table itself is in
+-- the order of a tenant's queries. A destination of 0, which no incarnation is, stands for none; events leave
+-- the columns that tell attempts apart at 0 and ''.
+CREATE TABLE $rollups (
+    tenant INTEGER NOT NULL, level INTEGER NOT NULL, kind INTEGER NOT NULL, start INTEGER NOT NULL,
+    destination INTEGER NOT NULL, topic TEXT NOT NULL, success INTEGER NOT NULL, code TEXT NOT NULL,
+    cause INTEGER NOT NULL, tally BLOB NOT NULL,
+    PRIMARY KEY (tenant, level, kind, start, destination, topic, success, code, cause)
+) WITHOUT ROWID;
+-- Everybody's rollups, and which ones are old. A tally that grows does not touch it.
+CREATE INDEX $rollups_time ON $rollups (level, kind, start, tenant);
 ";
 
 /// The names of our tables, without prefix.
-pub(crate) const TABLES: [&str; 8] =
-    ["meta", "tenants", "destinations", "lanes", "events", "deliveries", "attempts", "records"];
+pub(crate) const TABLES: [&str; 10] =
+    ["meta", "tenants", "destinations", "lanes", "events", "deliveries", "attempts", "records", "usage", "rollups"];
 
 /// Whether the file holds tables, views or triggers that are not ours.
 pub(crate) fn has_foreign(conn: &Connection, prefix: &str) -> Fallible<bool> {

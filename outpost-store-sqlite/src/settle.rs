@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 
-use outpost_core::Timestamp;
-use outpost_core::store::{Settle, SettleAction, SettleItem, SettleOutcome};
+use outpost_core::rollup::{self, Tally};
+use outpost_core::store::{Quota, Settle, SettleAction, SettleItem, SettleOutcome};
+use outpost_core::{Attempt, DestinationRecord, Disabled, Health, Judgement, Timestamp};
 use rusqlite::params;
 use serde_json::to_string;
 
 use crate::error::Fallible;
-use crate::rows::{self, AttemptText, NewEvent};
+use crate::rows::{self, AttemptText, NewEvent, StoredDelivery};
 use crate::tx::Tx;
 
 /// A [`Settle`] as the writer gets it.
@@ -53,32 +54,26 @@ impl Tx<'_> {
         // Whatever may refuse the item is looked at before anything is written.
         let found = self.find_delivery(&item.key)?.filter(|found| found.record.is_held_by(item.token));
         let Some(mut stored) = found else { return Ok(SettleOutcome::Stale) };
-        for follow_up in &one.follow_ups {
+        let destination = item.key.destination;
+        let record = self.destination(destination)?;
+        let (mut judgement, health) = self.judge(item, record.as_deref())?;
+        let enabled = record.filter(|found| found.is_enabled());
+        judgement.disabled = item.disable.clone().or(judgement.disabled).filter(|_| enabled.is_some());
+        let alerts = item.alerts.as_ref().map(|alerts| NewEvent::all(alerts.events(&judgement))).transpose()?;
+        let follow_ups = || one.follow_ups.iter().chain(alerts.iter().flatten());
+        for follow_up in follow_ups() {
             if !self.is_current(&follow_up.item)? {
                 return Ok(SettleOutcome::Outdated);
             }
         }
-        for follow_up in &one.follow_ups {
-            self.ingest_one(now, None, follow_up)?;
+        for follow_up in follow_ups() {
+            self.ingest_one(now, None, Quota::default(), follow_up)?;
         }
-        let destination = item.key.destination;
-        if let Some(disabled) = &item.disable
-            && let Some(found) = self.destination(destination)?.filter(|found| found.is_enabled())
-        {
-            let mut record = (*found).clone();
-            record.disable(disabled.clone());
-            let changed = params![
-                destination.as_i64(),
-                record.epoch,
-                record.epoch_at.as_millis(),
-                record.updated_at.as_millis(),
-                record.disabled.as_ref().map(to_string).transpose()?,
-                record.revision + 1,
-            ];
-            rows::run(self.conn, &self.sql.destination_disable, changed)?;
-            self.forget_destination(destination);
-            self.refresh_lane(destination, true)?;
-            self.raise_subscriptions(record.tenant)?;
+        if let Some(health) = health {
+            self.change_lane(destination, |lane| lane.health = health)?;
+        }
+        if let (Some(disabled), Some(found)) = (&judgement.disabled, enabled) {
+            self.disable(&found, disabled)?;
         }
         if let Some(change) = item.lane {
             self.change_lane(destination, |lane| lane.change(change))?;
@@ -91,11 +86,58 @@ impl Tx<'_> {
                 SettleAction::Extended { until } => delivery.extended(*until),
                 SettleAction::Retired { state } => delivery.retire(*state, now),
             }
-            Ok::<_, Infallible>(SettleOutcome::Done { state: delivery.state, due: delivery.due })
+            Ok::<_, Infallible>(SettleOutcome::Done { state: delivery.state, due: delivery.due, judgement })
         })?;
         if let (SettleAction::Attempted { attempt, .. }, Some(text)) = (&item.action, &one.attempt) {
-            rows::put_attempt(self.conn, self.sql, &stored, attempt, text)?;
+            self.keep_attempt(&stored, attempt, text)?;
         }
         Ok(outcome)
+    }
+
+    /// What an attempt means for its destination's health, and the health when it changes. Nothing is
+    /// written yet.
+    fn judge(
+        &mut self,
+        item: &SettleItem,
+        record: Option<&DestinationRecord>,
+    ) -> Fallible<(Judgement, Option<Health>)> {
+        let (SettleAction::Attempted { attempt, .. }, Some(judge), Some(record)) = (&item.action, item.judge, record)
+        else {
+            return Ok((Judgement::default(), None));
+        };
+        let Some(before) = self.peek_lane(item.key.destination)? else { return Ok((Judgement::default(), None)) };
+        let mut lane = before.clone();
+        let judgement = lane.judge(record, attempt, judge);
+        let changed = lane.health != before.health;
+        Ok((judgement, changed.then_some(lane.health)))
+    }
+
+    fn disable(&mut self, found: &DestinationRecord, disabled: &Disabled) -> Fallible<()> {
+        let destination = found.incarnation;
+        let mut record = found.clone();
+        record.disable(disabled.clone());
+        let changed = params![
+            destination.as_i64(),
+            record.epoch,
+            record.epoch_at.as_millis(),
+            record.updated_at.as_millis(),
+            record.disabled.as_ref().map(to_string).transpose()?,
+            record.revision + 1,
+        ];
+        rows::run(self.conn, &self.sql.destination_disable, changed)?;
+        self.forget_destination(destination);
+        self.refresh_lane(destination, true)?;
+        self.raise_subscriptions(record.tenant)
+    }
+
+    fn keep_attempt(&mut self, of: &StoredDelivery, attempt: &Attempt, text: &AttemptText) -> Fallible<()> {
+        rows::put_attempt(self.conn, self.sql, of, attempt, text)?;
+        let body = attempt.response.as_ref().map_or(0, |response| response.body.len());
+        self.add_usage(attempt.tenant, 0, i64::try_from(body).unwrap_or(i64::MAX))?;
+        let tally = Tally::of_attempt(attempt);
+        for key in rollup::of_attempt(attempt) {
+            self.add_tally(key, &tally)?;
+        }
+        Ok(())
     }
 }

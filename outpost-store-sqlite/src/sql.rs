@@ -2,17 +2,20 @@
 
 /// The columns of each kind of row, in the order that `rows` reads them.
 const TENANT: &str = "inc, id, metadata, created_at, updated_at, deleted_at, revision, subscriptions";
-const STATE: &str = "inc, id, tenant, tenant_id, epoch, epoch_at, deleted_at, deleted_with_tenant, disabled, revision";
+const STATE: &str = "inc, id, tenant, tenant_id, epoch, epoch_at, deleted_at, deleted_with_tenant, disabled, revision, \
+     settings";
 const DESTINATION: &str = "inc, id, tenant, tenant_id, epoch, epoch_at, deleted_at, deleted_with_tenant, disabled, \
-     revision, created_at, updated_at, kind, name, topics, metadata, target, config, credentials, delivery_metadata";
+     revision, settings, created_at, updated_at, kind, name, topics, filter, by_operator, metadata, target, config, \
+     credentials, delivery_metadata";
 const EVENT: &str = "tenant, id, topic, time, created_at, eligible, destination_id, matched, fingerprint, metadata, \
      data";
 const DELIVERY: &str = "seq, event_seq, destination, event, tenant, topic, state, epoch, created_at, finished_at, \
      scheduled_at, requested, due, lease, attempts, automatic, success, code";
 const ATTEMPT: &str = "a.id, a.destination, d.event, a.tenant, coalesce(a.topic, d.topic), a.number, a.cause, \
      a.started_at, a.time, a.duration, a.success, a.code, a.next_at, a.request, a.response, a.error, a.body";
-const LANE: &str = "destination, hold_until, strikes, rest_until, next_due, next_requested, open";
+const LANE: &str = "destination, hold_until, strikes, rest_until, next_due, next_urgent, open, health";
 const RECORD: &str = "kind, name, value, expires_at, revision";
+const ROLLUP: &str = "tenant, level, kind, start, destination, topic, success, code, cause";
 
 /// Fills in the table prefix for `$` and the column lists.
 pub(crate) fn expand(text: &str, prefix: &str) -> String {
@@ -24,6 +27,7 @@ pub(crate) fn expand(text: &str, prefix: &str) -> String {
         .replace("@attempt", ATTEMPT)
         .replace("@lane", LANE)
         .replace("@record", RECORD)
+        .replace("@rollup", ROLLUP)
         .replace('$', prefix)
 }
 
@@ -43,7 +47,7 @@ macro_rules! statements {
 
             /// Every statement with its name.
             #[cfg(test)]
-            fn all(&self) -> Vec<(&'static str, &str)> {
+            pub(crate) fn all(&self) -> Vec<(&'static str, &str)> {
                 vec![$((stringify!($name), self.$name.as_str()),)*]
             }
         }
@@ -75,13 +79,15 @@ statements! {
         WHERE tenant = ?1 AND deleted_at IS NULL";
     destinations_ever_of = "SELECT inc FROM $destinations INDEXED BY $destinations_ever WHERE tenant = ?1 LIMIT ?2";
     destination_put = "INSERT INTO $destinations (inc, id, tenant, tenant_id, epoch, epoch_at, deleted_at,
-            deleted_with_tenant, disabled, revision, created_at, updated_at, kind, name, topics, metadata, target, config,
-            credentials, delivery_metadata, stale)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
+            deleted_with_tenant, disabled, revision, settings, created_at, updated_at, kind, name, topics, filter,
+            by_operator, metadata, target, config, credentials, delivery_metadata, stale)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+            ?23, ?24)
         ON CONFLICT (inc) DO UPDATE SET id = ?2, tenant = ?3, tenant_id = ?4, epoch = ?5, epoch_at = ?6,
-            deleted_at = ?7, deleted_with_tenant = ?8, disabled = ?9, revision = ?10, created_at = ?11,
-            updated_at = ?12, kind = ?13, name = ?14, topics = ?15, metadata = ?16, target = ?17, config = ?18,
-            credentials = ?19, delivery_metadata = ?20, stale = max(stale, ?21)";
+            deleted_at = ?7, deleted_with_tenant = ?8, disabled = ?9, revision = ?10, settings = ?11,
+            created_at = ?12, updated_at = ?13, kind = ?14, name = ?15, topics = ?16, filter = ?17, by_operator = ?18,
+            metadata = ?19, target = ?20, config = ?21, credentials = ?22, delivery_metadata = ?23,
+            stale = max(stale, ?24)";
     destination_disable = "UPDATE $destinations SET epoch = ?2, epoch_at = ?3, updated_at = ?4, disabled = ?5,
         revision = ?6, stale = 1 WHERE inc = ?1";
     destination_end = "UPDATE $destinations SET deleted_at = ?2, updated_at = ?2, deleted_with_tenant = ?3,
@@ -92,16 +98,14 @@ statements! {
 
     lane = "SELECT @lane FROM $lanes WHERE destination = ?1";
     lane_new = "INSERT INTO $lanes (destination, strikes, open) VALUES (?1, 0, 0)";
-    lane_put = "UPDATE $lanes SET hold_until = ?2, strikes = ?3, rest_until = ?4, next_due = ?5, next_requested = ?6,
-        open = ?7, ready_at = ?8 WHERE destination = ?1";
+    lane_put = "UPDATE $lanes SET hold_until = ?2, strikes = ?3, rest_until = ?4, next_due = ?5, next_urgent = ?6,
+        open = ?7, ready_at = ?8, health = ?9 WHERE destination = ?1";
     lanes_ready = "SELECT ready_at, destination FROM $lanes INDEXED BY $lanes_ready
         WHERE ready_at <= ?1 AND (ready_at, destination) > (?2, ?3) ORDER BY ready_at, destination LIMIT ?4";
     lanes_first = "SELECT ready_at FROM $lanes INDEXED BY $lanes_ready
         WHERE ready_at IS NOT NULL ORDER BY ready_at LIMIT 1";
     due_first = "SELECT due FROM $deliveries INDEXED BY $deliveries_due
-        WHERE destination = ?1 AND epoch = ?2 AND requested IS NULL AND due IS NOT NULL ORDER BY due LIMIT 1";
-    requested_first = "SELECT due FROM $deliveries INDEXED BY $deliveries_requested
-        WHERE destination = ?1 AND epoch = ?2 AND requested IS NOT NULL AND due IS NOT NULL ORDER BY due LIMIT 1";
+        WHERE destination = ?1 AND epoch = ?2 AND urgent = ?3 AND due IS NOT NULL ORDER BY due LIMIT 1";
 
     event_seq = "SELECT seq FROM $events INDEXED BY $events_id WHERE id = ?1 AND tenant = ?2";
     event_first = "SELECT fingerprint, matched FROM $events INDEXED BY $events_id WHERE id = ?1 AND tenant = ?2";
@@ -113,6 +117,13 @@ statements! {
     event_put = "INSERT INTO $events (tenant, id, topic, time, created_at, eligible, destination_id, matched,
             fingerprint, metadata, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
         ON CONFLICT (id, tenant) DO NOTHING";
+    event_topic = "SELECT seq, topic FROM $events INDEXED BY $events_id WHERE id = ?1 AND tenant = ?2";
+    events_stored = "SELECT seq, tenant, created_at, length(data), time, id FROM $events
+        WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    events_of = "SELECT seq, tenant, created_at, length(data), time, id FROM $events INDEXED BY $events_tenant
+        WHERE tenant = ?1 AND (time, id) > (?2, ?3) ORDER BY time, id LIMIT ?4";
+    event_age = "SELECT created_at FROM $events WHERE seq >= ?1 ORDER BY seq LIMIT 1";
+    event_forget = "DELETE FROM $events WHERE seq = ?1";
 
     delivery = "SELECT @delivery FROM $deliveries WHERE seq = ?1";
     delivery_by_key = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_event
@@ -125,20 +136,16 @@ statements! {
     deliveries_of = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_event
         WHERE event_seq = ?1 ORDER BY destination";
     delivery_put = "INSERT INTO $deliveries (event_seq, destination, event, tenant, topic, state, epoch, created_at,
-            finished_at, scheduled_at, due, lease, attempts, automatic)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0)";
+            finished_at, scheduled_at, requested, urgent, due, lease, attempts, automatic)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, 0)";
     delivery_set = "UPDATE $deliveries SET state = ?2, epoch = ?3, finished_at = ?4, scheduled_at = ?5, requested = ?6,
-        due = ?7, lease = ?8, attempts = ?9, automatic = ?10, success = ?11, code = ?12 WHERE seq = ?1";
-    due_scheduled = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_due
-        WHERE destination = ?1 AND epoch = ?2 AND requested IS NULL AND due IS NOT NULL AND due <= ?3
-        ORDER BY due, seq LIMIT ?4";
-    due_requested = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_requested
-        WHERE destination = ?1 AND epoch = ?2 AND requested IS NOT NULL AND due IS NOT NULL AND due <= ?3
-        ORDER BY due, seq LIMIT ?4";
-    waiting_scheduled = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_due
-        WHERE destination = ?1 AND requested IS NULL AND due IS NOT NULL AND epoch > ?2 AND epoch < ?3";
-    waiting_requested = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_requested
-        WHERE destination = ?1 AND requested IS NOT NULL AND due IS NOT NULL AND epoch > ?2 AND epoch < ?3";
+        urgent = ?7, due = ?8, lease = ?9, attempts = ?10, automatic = ?11, success = ?12, code = ?13 WHERE seq = ?1";
+    delivery_forget = "DELETE FROM $deliveries WHERE seq = ?1";
+    due = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_due
+        WHERE destination = ?1 AND epoch = ?2 AND urgent = ?3 AND due IS NOT NULL AND due <= ?4
+        ORDER BY due, seq LIMIT ?5";
+    waiting = "SELECT @delivery FROM $deliveries INDEXED BY $deliveries_due
+        WHERE destination = ?1 AND due IS NOT NULL AND epoch > ?2 AND epoch < ?3";
 
     attempt = "SELECT @attempt FROM $attempts a JOIN $deliveries d ON d.seq = a.delivery WHERE a.seq = ?1";
     attempt_traits = "SELECT a.destination, d.event, a.tenant, coalesce(a.topic, d.topic), a.success
@@ -152,13 +159,36 @@ statements! {
     attempt_put = "INSERT INTO $attempts (delivery, destination, tenant, time, id, topic, number, cause, started_at,
             duration, success, code, next_at, request, response, error, body)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    attempts_forget = "DELETE FROM $attempts INDEXED BY $attempts_delivery WHERE delivery = ?1
+        RETURNING coalesce(length(body), 0)";
 
     record = "SELECT @record FROM $records WHERE kind = ?1 AND name = ?2";
+    records_from = "SELECT @record FROM $records WHERE kind = ?1 AND name >= ?2 ORDER BY name";
     record_put = "INSERT INTO $records (kind, name, value, expires_at, revision) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT (kind, name) DO UPDATE SET value = ?3, expires_at = ?4, revision = ?5";
     record_delete = "DELETE FROM $records WHERE kind = ?1 AND name = ?2";
     records_expired = "SELECT kind, name FROM $records INDEXED BY $records_expiry
         WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+
+    usage = "SELECT events, bytes FROM $usage WHERE tenant = ?1";
+    usage_put = "INSERT INTO $usage (tenant, events, bytes) VALUES (?1, ?2, ?3)
+        ON CONFLICT (tenant) DO UPDATE SET events = ?2, bytes = ?3";
+    usage_open = "SELECT coalesce(sum(l.open), 0) FROM $destinations d INDEXED BY $destinations_of
+        CROSS JOIN $lanes l ON l.destination = d.inc WHERE d.tenant = ?1 AND d.deleted_at IS NULL";
+
+    rollup = "SELECT tally FROM $rollups WHERE tenant = ?1 AND level = ?2 AND kind = ?3 AND start = ?4
+        AND destination = ?5 AND topic = ?6 AND success = ?7 AND code = ?8 AND cause = ?9";
+    rollup_put = "INSERT INTO $rollups (tenant, level, kind, start, destination, topic, success, code, cause, tally)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        ON CONFLICT (tenant, level, kind, start, destination, topic, success, code, cause) DO UPDATE SET tally = ?10";
+    rollup_forget = "DELETE FROM $rollups WHERE tenant = ?1 AND level = ?2 AND kind = ?3 AND start = ?4
+        AND destination = ?5 AND topic = ?6 AND success = ?7 AND code = ?8 AND cause = ?9";
+    rollups_of = "SELECT @rollup, tally FROM $rollups
+        WHERE tenant = ?5 AND level = ?1 AND kind = ?2 AND start >= ?3 AND start < ?4 ORDER BY start LIMIT ?6";
+    rollups_all = "SELECT @rollup, tally FROM $rollups INDEXED BY $rollups_time
+        WHERE level = ?1 AND kind = ?2 AND start >= ?3 AND start < ?4 ORDER BY start LIMIT ?5";
+    rollups_old = "SELECT @rollup FROM $rollups INDEXED BY $rollups_time
+        WHERE level = ?1 AND kind = ?2 AND start < ?3 ORDER BY start LIMIT ?4";
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ impl Tx<'_> {
             rows::run(self.conn, &self.sql.record_delete, params![kind, name])?;
             swept.changed += 1;
         }
+        self.sweep_rollups(request, &mut swept)?;
         Ok(swept)
     }
 
@@ -56,22 +57,19 @@ impl Tx<'_> {
         };
         let mut kept = false;
         for (above, below) in epochs {
-            for sql in [&self.sql.waiting_scheduled, &self.sql.waiting_requested] {
-                let (found, held) =
-                    self.retired(request, &record, sql, (*above, *below), request.limit - swept.changed)?;
-                kept |= held;
-                for mut stored in found {
-                    if swept.changed >= request.limit {
-                        swept.more = true;
-                        return Ok(());
-                    }
-                    if let Some((state, at)) = record.retires(stored.record.epoch) {
-                        let Ok(()) = self.change_delivery(&mut stored, |delivery| {
-                            delivery.retire(state, at);
-                            Ok::<_, Infallible>(())
-                        })?;
-                        swept.changed += 1;
-                    }
+            let (found, held) = self.retired(request, &record, (*above, *below), request.limit - swept.changed)?;
+            kept |= held;
+            for mut stored in found {
+                if swept.changed >= request.limit {
+                    swept.more = true;
+                    return Ok(());
+                }
+                if let Some((state, at)) = record.retires(stored.record.epoch) {
+                    let Ok(()) = self.change_delivery(&mut stored, |delivery| {
+                        delivery.retire(state, at);
+                        Ok::<_, Infallible>(())
+                    })?;
+                    swept.changed += 1;
                 }
             }
         }
@@ -88,11 +86,10 @@ impl Tx<'_> {
         &self,
         request: &Sweep,
         record: &outpost_core::DestinationRecord,
-        sql: &str,
         (above, below): (i64, i64),
         room: u32,
     ) -> Fallible<(Vec<StoredDelivery>, bool)> {
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.conn.prepare_cached(&self.sql.waiting)?;
         let mut rows = statement.query(params![record.incarnation.as_i64(), above, below])?;
         let (mut found, mut held) = (Vec::new(), false);
         while let Some(row) = rows.next()? {

@@ -9,8 +9,10 @@ use outpost_core::{DeliveryKey, DeliveryRecord, DestinationRecord, Incarnation, 
 use rusqlite::{Connection, params};
 
 use crate::error::Fallible;
+use crate::rollups::Tallies;
 use crate::rows::{self, StoredDelivery};
 use crate::sql::Sql;
+use crate::usage::Usages;
 
 /// More entries than this and everything known is forgotten; it is only read again.
 const MOST_KNOWN: usize = 50_000;
@@ -24,6 +26,8 @@ pub(crate) struct Cache {
     lanes: HashMap<i64, Option<LaneState>>,
     /// Lanes that differ from what is stored.
     dirty: Vec<i64>,
+    pub(crate) usages: Usages,
+    pub(crate) tallies: Tallies,
 }
 
 #[derive(Clone, Copy)]
@@ -37,7 +41,7 @@ struct LaneState {
     dirty: bool,
     /// The earliest due time was taken away, so it has to be looked up again.
     due_unknown: bool,
-    requested_unknown: bool,
+    urgent_unknown: bool,
 }
 
 impl Cache {
@@ -46,10 +50,14 @@ impl Cache {
         self.destinations.clear();
         self.lanes.clear();
         self.dirty.clear();
+        self.usages.clear();
+        self.tallies.clear();
     }
 
-    /// Keeps it from growing without end. Only between transactions: dirty lanes would be lost.
+    /// Keeps it from growing without end. Only between transactions: what is not written yet would be lost.
     pub(crate) fn trim(&mut self) {
+        self.usages.trim(MOST_KNOWN);
+        self.tallies.trim();
         if self.tenants.len() + self.destinations.len() + self.lanes.len() > MOST_KNOWN {
             self.clear();
         }
@@ -61,18 +69,13 @@ impl Cache {
 struct Footprint {
     epoch: i64,
     open: bool,
-    requested: bool,
+    urgent: bool,
     due: Option<Timestamp>,
 }
 
 impl Footprint {
-    const fn of(delivery: &DeliveryRecord) -> Self {
-        Self {
-            epoch: delivery.epoch,
-            open: delivery.state.is_open(),
-            requested: delivery.requested.is_some(),
-            due: delivery.due,
-        }
+    fn of(delivery: &DeliveryRecord) -> Self {
+        Self { epoch: delivery.epoch, open: delivery.state.is_open(), urgent: delivery.is_urgent(), due: delivery.due }
     }
 }
 
@@ -131,8 +134,7 @@ impl Tx<'_> {
         let key = destination.as_i64();
         if !self.cache.lanes.contains_key(&key) {
             let found = rows::one(self.conn, &self.sql.lane, [key], rows::lane)?;
-            let state =
-                found.map(|lane| LaneState { lane, dirty: false, due_unknown: false, requested_unknown: false });
+            let state = found.map(|lane| LaneState { lane, dirty: false, due_unknown: false, urgent_unknown: false });
             self.cache.lanes.insert(key, state);
         }
         Ok(self.cache.lanes.get_mut(&key).and_then(Option::as_mut))
@@ -145,10 +147,15 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// The lane as far as it is known: its due times may have to be looked up.
+    pub(crate) fn peek_lane(&mut self, destination: Incarnation) -> Fallible<Option<&LaneRecord>> {
+        Ok(self.lane_state(destination)?.map(|state| &state.lane))
+    }
+
     /// Whether a new delivery may be handed straight to the publisher's process.
     pub(crate) fn allows_hand_off(&mut self, destination: Incarnation, now: Timestamp) -> Fallible<bool> {
         // Holds and strikes only, so the due times need not be known.
-        Ok(self.lane_state(destination)?.is_some_and(|state| state.lane.allows_hand_off(now)))
+        Ok(self.peek_lane(destination)?.is_some_and(|lane| lane.allows_hand_off(now)))
     }
 
     /// The lane with its due times looked up.
@@ -157,7 +164,7 @@ impl Tx<'_> {
         Ok(self.lane_state(destination)?.map(|state| state.lane.clone()))
     }
 
-    /// Changes a lane's hold, rest or count; it is written when the transaction's lanes are.
+    /// Changes a lane's hold, rest or health; it is written when the transaction's lanes are.
     pub(crate) fn change_lane(
         &mut self,
         destination: Incarnation,
@@ -177,13 +184,16 @@ impl Tx<'_> {
     /// deliveries are of another epoch now.
     pub(crate) fn refresh_lane(&mut self, destination: Incarnation, emptied: bool) -> Fallible<()> {
         let Some(state) = self.lane_state(destination)? else { return Ok(()) };
-        (state.due_unknown, state.requested_unknown) = (true, true);
+        (state.due_unknown, state.urgent_unknown) = (true, true);
         if emptied {
             state.lane.open = 0;
         }
         if !state.dirty {
             state.dirty = true;
             self.cache.dirty.push(destination.as_i64());
+        }
+        if emptied && let Some(record) = self.destination(destination)? {
+            self.cache.usages.forget_open(record.tenant);
         }
         Ok(())
     }
@@ -193,58 +203,69 @@ impl Tx<'_> {
         let Some(record) = self.destination(destination)? else { return Ok(()) };
         let (epoch, live, enabled) = (record.epoch, record.deleted_at.is_none(), record.is_enabled());
         let Some(state) = self.lane_state(destination)? else { return Ok(()) };
-        let was = state.lane.clone();
+        let was = (state.lane.next_due, state.lane.next_urgent);
         let counts = |side: Footprint| i64::from(live && side.open && side.epoch == epoch);
-        state.lane.open += counts(after) - before.map_or(0, counts);
+        let opened = counts(after) - before.map_or(0, counts);
+        state.lane.open += opened;
         if enabled {
-            let side = |side: Footprint| side.due.filter(|_| side.epoch == epoch).map(|due| (due, side.requested));
-            if let Some((due, requested)) = before.and_then(side) {
-                if requested && state.lane.next_requested == Some(due) {
-                    state.requested_unknown = true;
-                } else if !requested && state.lane.next_due == Some(due) {
+            let side = |side: Footprint| side.due.filter(|_| side.epoch == epoch).map(|due| (due, side.urgent));
+            if let Some((due, urgent)) = before.and_then(side) {
+                if urgent && state.lane.next_urgent == Some(due) {
+                    state.urgent_unknown = true;
+                } else if !urgent && state.lane.next_due == Some(due) {
                     state.due_unknown = true;
                 }
             }
-            if let Some((due, requested)) = side(after) {
-                let next = if requested { &mut state.lane.next_requested } else { &mut state.lane.next_due };
+            if let Some((due, urgent)) = side(after) {
+                let next = if urgent { &mut state.lane.next_urgent } else { &mut state.lane.next_due };
                 *next = Some(next.map_or(due, |next| next.min(due)));
             }
         }
-        if !state.dirty && (state.lane != was || state.due_unknown || state.requested_unknown) {
+        let moved = opened != 0 || was != (state.lane.next_due, state.lane.next_urgent);
+        if !state.dirty && (moved || state.due_unknown || state.urgent_unknown) {
             state.dirty = true;
             self.cache.dirty.push(destination.as_i64());
         }
+        self.cache.usages.count_open(record.tenant, opened);
         Ok(())
     }
 
     /// Looks up the due times of a lane that are not known.
     fn resolve_lane(&mut self, destination: Incarnation) -> Fallible<()> {
-        let unknown = self.lane_state(destination)?.map(|state| (state.due_unknown, state.requested_unknown));
-        let Some((due_unknown, requested_unknown)) = unknown.filter(|(due, requested)| *due || *requested) else {
+        let unknown = self.lane_state(destination)?.map(|state| (state.due_unknown, state.urgent_unknown));
+        let Some((due_unknown, urgent_unknown)) = unknown.filter(|(due, urgent)| *due || *urgent) else {
             return Ok(());
         };
         let Some(record) = self.destination(destination)? else { return Ok(()) };
         let (epoch, enabled) = (record.epoch, record.is_enabled());
-        let conn = self.conn;
-        let first = |wanted: bool, sql: &str| -> Fallible<Option<Timestamp>> {
+        let (conn, sql) = (self.conn, self.sql);
+        let first = |wanted: bool, urgent: bool| -> Fallible<Option<Timestamp>> {
             if !wanted || !enabled {
                 return Ok(None);
             }
-            let due = rows::one(conn, sql, [destination.as_i64(), epoch], |row| rows::int(row, 0))?;
+            let key = params![destination.as_i64(), epoch, urgent];
+            let due = rows::one(conn, &sql.due_first, key, |row| rows::int(row, 0))?;
             Ok(due.map(Timestamp::from_millis))
         };
-        let next_due = first(due_unknown, &self.sql.due_first)?;
-        let next_requested = first(requested_unknown, &self.sql.requested_first)?;
+        let next_due = first(due_unknown, false)?;
+        let next_urgent = first(urgent_unknown, true)?;
         if let Some(state) = self.lane_state(destination)? {
             if due_unknown {
                 state.lane.next_due = next_due;
             }
-            if requested_unknown {
-                state.lane.next_requested = next_requested;
+            if urgent_unknown {
+                state.lane.next_urgent = next_urgent;
             }
-            (state.due_unknown, state.requested_unknown) = (false, false);
+            (state.due_unknown, state.urgent_unknown) = (false, false);
         }
         Ok(())
+    }
+
+    /// Writes whatever has changed and is written once per transaction: lanes, usages and rollups.
+    pub(crate) fn flush(&mut self) -> Fallible<()> {
+        self.flush_lanes()?;
+        self.flush_usages()?;
+        self.flush_tallies()
     }
 
     /// Writes every lane that has changed, each once.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use outpost_core::store::{ApplyOutcome, Claim, Claimed, IngestOutcome, SettleOutcome, StoreResult, Sweep, Swept};
+use outpost_core::store::{
+    ApplyOutcome, Claim, Claimed, IngestOutcome, Prune, Pruned, SettleOutcome, StoreResult, Sweep, Swept,
+};
 use outpost_core::{StoreError, StoreErrorKind};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -43,6 +45,7 @@ pub(crate) enum Job {
     Claim(Claim, Reply<Claimed>),
     Settle(SettleWork, Reply<Vec<SettleOutcome>>),
     Sweep(Sweep, Reply<Swept>),
+    Prune(Prune, Reply<Pruned>),
     /// Look whether another process has committed.
     Look,
     Close(Reply<()>),
@@ -55,6 +58,7 @@ enum Answer {
     Claim(Claimed),
     Settle(Vec<SettleOutcome>),
     Sweep(Swept),
+    Prune(Pruned),
 }
 
 impl Job {
@@ -65,6 +69,7 @@ impl Job {
             Self::Settle(work, _) => work.weight(),
             Self::Claim(claim, _) => claim.limit as usize,
             Self::Sweep(sweep, _) => sweep.limit as usize,
+            Self::Prune(prune, _) => prune.examine as usize,
             Self::Look | Self::Close(_) => 0,
         }
     }
@@ -76,6 +81,7 @@ impl Job {
             Self::Claim(claim, _) => tx.claim(claim).map(Answer::Claim),
             Self::Settle(work, _) => tx.settle(work).map(Answer::Settle),
             Self::Sweep(sweep, _) => tx.sweep(sweep).map(Answer::Sweep),
+            Self::Prune(prune, _) => tx.prune(prune).map(Answer::Prune),
             Self::Look | Self::Close(_) => Err(Fault::new(StoreErrorKind::Internal, "not a job for a transaction")),
         }
     }
@@ -88,6 +94,7 @@ impl Job {
             (Self::Claim(_, reply), Answer::Claim(claimed)) => drop(reply.send(Ok(claimed))),
             (Self::Settle(_, reply), Answer::Settle(outcomes)) => drop(reply.send(Ok(outcomes))),
             (Self::Sweep(_, reply), Answer::Sweep(swept)) => drop(reply.send(Ok(swept))),
+            (Self::Prune(_, reply), Answer::Prune(pruned)) => drop(reply.send(Ok(pruned))),
             _ => {}
         }
     }
@@ -99,6 +106,7 @@ impl Job {
             Self::Claim(_, reply) => drop(reply.send(Err(fault.error("claim")))),
             Self::Settle(_, reply) => drop(reply.send(Err(fault.error("settle")))),
             Self::Sweep(_, reply) => drop(reply.send(Err(fault.error("sweep")))),
+            Self::Prune(_, reply) => drop(reply.send(Err(fault.error("prune")))),
             Self::Close(reply) => drop(reply.send(Err(fault.error("close")))),
             Self::Look => {}
         }
@@ -354,7 +362,7 @@ impl Thread {
         self.note_version()?;
         let mut tx = Tx { conn: &self.conn, sql: &self.sql, cache: &mut self.cache };
         let answers = jobs.iter().map(|job| job.run(&mut tx)).collect::<Fallible<Vec<_>>>()?;
-        tx.flush_lanes()?;
+        tx.flush()?;
         Ok(answers)
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_core::store::{
-    Apply, ApplyOutcome, Expect, Fetch, Ingest, IngestItem, IngestOutcome, Key, Row, Sweep, Write,
+    Apply, ApplyOutcome, Expect, Fetch, Ingest, IngestItem, IngestOutcome, Key, Quota, Row, Sweep, Write,
 };
 use outpost_core::{
     Event, EventId, Fingerprint, Incarnation, Lease, LeaseToken, Store, StoreErrorKind, StringMap, Tenant, TenantId,
@@ -68,6 +68,7 @@ fn ingest(id: &str, size: usize) -> Ingest {
     Ingest {
         now: NOW,
         lease: Lease { token: LeaseToken(1), until: NOW.after(Duration::from_secs(60)) },
+        quota: Quota::default(),
         items: vec![item],
     }
 }
@@ -110,7 +111,10 @@ async fn what_is_stored_is_there_after_reopening_and_a_closed_store_says_so() {
     store.ingest(ingest("e1", 10)).await.unwrap();
     store.close().await.unwrap();
     assert_eq!(store.ingest(ingest("e2", 10)).await.unwrap_err().kind, StoreErrorKind::Unavailable);
-    assert_eq!(store.sweep(Sweep { now: NOW, limit: 1 }).await.unwrap_err().kind, StoreErrorKind::Unavailable);
+    assert_eq!(
+        store.sweep(Sweep { now: NOW, limit: 1, rollups_before: [Timestamp::MIN; 3] }).await.unwrap_err().kind,
+        StoreErrorKind::Unavailable
+    );
     let fetch = Fetch { now: NOW, keys: vec![Key::TenantLife(LIFE)] };
     assert_eq!(store.fetch(fetch).await.unwrap_err().kind, StoreErrorKind::Unavailable);
     let again = SqliteStore::open(&path).await.unwrap();

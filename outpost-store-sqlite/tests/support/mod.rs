@@ -1,19 +1,21 @@
 //! What the tests of this crate share: small requests with sensible contents.
 
 #![allow(dead_code, reason = "each test uses its part")]
-#![allow(clippy::expect_used, reason = "a test reports by panicking")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test reports by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use outpost_core::rollup::{Level, RollupKey, Tally};
 use outpost_core::store::{
     Apply, ApplyOutcome, Claim, Claimed, Expect, Fetch, Filter, Ingest, IngestItem, IngestOutcome, Key, List,
-    NewDelivery, Row, Scan, ScanPage, Write,
+    NewDelivery, Quota, Rollups, Row, Scan, ScanPage, Settle, SettleAction, SettleItem, SettleOutcome, Usage, Write,
 };
 use outpost_core::{
-    DestinationId, DestinationRecord, Direction, Event, EventId, Fingerprint, Incarnation, Lease, LeaseToken, Sealed,
-    Store, StringMap, Tenant, TenantId, Timestamp, Topics,
+    Attempt, AttemptId, DeliveryKey, DestinationId, DestinationRecord, Direction, Event, EventId, Fingerprint,
+    Incarnation, Lease, LeaseToken, Outcome, ResponseRecord, Sealed, Store, StringMap, Tenant, TenantId, Timestamp,
+    Topics, Trigger,
 };
 
 pub fn at(millis: i64) -> Timestamp {
@@ -51,6 +53,9 @@ pub fn new_destination(tenant: i64, number: i64) -> Write {
         kind: "webhook".to_owned(),
         name: None,
         topics: Topics::all(),
+        filter: None,
+        settings: Arc::default(),
+        by_operator: false,
         config: Sealed::new(&b"config"[..]),
         credentials: Sealed::default(),
         delivery_metadata: Sealed::default(),
@@ -103,7 +108,7 @@ pub async fn prepare(store: &dyn Store) {
 }
 
 pub fn ingest_of(items: Vec<IngestItem>) -> Ingest {
-    Ingest { now: at(1), lease: lease(1), items }
+    Ingest { now: at(1), lease: lease(1), quota: Quota::default(), items }
 }
 
 pub async fn ingest(store: &dyn Store, items: Vec<IngestItem>) {
@@ -144,5 +149,75 @@ pub async fn every_row(store: &dyn Store, mut scan: Scan) -> Vec<Row> {
             Some(position) => scan.after = Some(position),
             None => return rows,
         }
+    }
+}
+
+/// What came of a first attempt at a delivery of tenant 1.
+pub fn new_attempt(destination: i64, event: &str, token: i64, success: bool, millis: i64) -> SettleItem {
+    let key = DeliveryKey { destination: life(destination), event: EventId::new(event).expect("an id") };
+    let response = ResponseRecord { status: 200, body: Bytes::from_static(b"ok"), ..ResponseRecord::default() };
+    let attempt = Attempt {
+        id: AttemptId::new(format!("att_{event}_{destination}_{millis}")).expect("an id"),
+        delivery: key.clone(),
+        tenant: life(1),
+        topic: Arc::from("order.created"),
+        number: 1,
+        trigger: Trigger::Automatic,
+        started_at: at(millis),
+        time: at(millis),
+        duration: Duration::from_millis(7),
+        outcome: Outcome { success, code: if success { "200" } else { "500" }.to_owned() },
+        request: None,
+        response: Some(response),
+        error: None,
+        next_attempt_at: None,
+    };
+    SettleItem {
+        key,
+        token: LeaseToken(token),
+        action: SettleAction::Attempted { attempt: Arc::new(attempt), next: None },
+        lane: None,
+        disable: None,
+        judge: None,
+        alerts: None,
+        follow_ups: Vec::new(),
+    }
+}
+
+pub async fn settle(store: &dyn Store, items: Vec<SettleItem>) {
+    let outcomes = store.settle(Settle { now: at(20), items }).await.expect("settles");
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, SettleOutcome::Done { .. })), "{outcomes:?}");
+}
+
+/// Every rollup of one level, of events and of attempts.
+pub async fn every_rollup(store: &dyn Store, level: Level, tenant: Option<i64>) -> Vec<(RollupKey, Tally)> {
+    let mut found = Vec::new();
+    for events in [true, false] {
+        let tenant = tenant.map(life);
+        let request = Rollups { level, events, tenant, from: Timestamp::MIN, until: Timestamp::MAX, limit: 100_000 };
+        let page = store.rollups(request).await.expect("reads");
+        assert!(!page.more);
+        found.extend(page.rows);
+    }
+    found
+}
+
+/// How much all rollups of one level count: events without a destination, and attempts.
+pub async fn counted(store: &dyn Store, level: Level) -> (u64, u64) {
+    let rows = every_rollup(store, level, None).await;
+    let sum = |events: bool| {
+        let kept = rows.iter().filter(|(key, _)| {
+            (key.counted == outpost_core::rollup::Counted::Events) == events && (!events || key.destination.is_none())
+        });
+        kept.map(|(_, tally)| tally.count).sum()
+    };
+    (sum(true), sum(false))
+}
+
+pub async fn usage(store: &dyn Store, tenant: i64) -> Usage {
+    let rows = store.fetch(Fetch { now: at(0), keys: vec![Key::Usage(life(tenant))] }).await.expect("fetches");
+    match rows.first().map(Vec::as_slice) {
+        Some([Row::Usage(usage)]) => *usage,
+        other => panic!("{other:?}"),
     }
 }
