@@ -1,13 +1,17 @@
 //! Writes of tenants and destinations: preconditions, limits, whole batches.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::support::{World, put};
 use crate::domain::destination::{Disabled, DisabledBy};
+use crate::domain::retry::{RetryPolicy, Schedule};
+use crate::domain::settings::{DeliverySettings, RateLimit};
 use crate::domain::tenant::Tenant;
 use crate::domain::topic::Topics;
 use crate::engine::record::DestinationRecord;
-use crate::ports::store::{ApplyOutcome, Expect, Key, Refusal, Write};
+use crate::ports::store::{ApplyOutcome, Expect, Key, Refusal, Row, Write};
 use crate::values::secret::Sealed;
 
 pub(super) async fn a_created_tenant_is_read_back_whole(w: World) {
@@ -343,4 +347,61 @@ pub(super) async fn a_refusal_stores_no_follow_up(w: World) {
     let outcome = w.apply_with(vec![again], vec![follow_up]).await;
     assert_eq!(outcome, ApplyOutcome::Refused { index: 0, refusal: Refusal::Exists }, "the write is refused");
     assert!(!w.has_event(&operator, "evt_op").await, "a refused batch stores no event");
+}
+
+/// Settings in which everything differs from the defaults.
+pub(super) fn every_setting() -> Arc<DeliverySettings> {
+    let schedule = Schedule::Exponential {
+        base: Duration::from_millis(1500),
+        factor: 1.5,
+        max: Duration::new(86_400, 1_000_000),
+        retries: 7,
+    };
+    let retry = RetryPolicy::new(schedule).and_then(|policy| policy.jitter(0.05)).expect("a policy");
+    Arc::new(DeliverySettings {
+        timeout: Some(Duration::from_millis(12_345)),
+        concurrency: Some(u32::MAX),
+        rate_limit: Some(RateLimit { events: 7, per: Duration::from_millis(1) }),
+        retry: Some(retry.retry_after_cap(Duration::ZERO)),
+    })
+}
+
+pub(super) async fn filter_settings_and_maker_are_kept_exactly(w: World) {
+    let tenant = w.tenant("acme").await;
+    let explicit = RetryPolicy::new(Schedule::Explicit(Vec::new())).expect("a policy");
+    let few = Arc::new(DeliverySettings { retry: Some(explicit), ..DeliverySettings::default() });
+    let texts = [
+        "{\"b\":1, \"a\": [ 1.50, 1e3, 12345678901234567890123 ],\n\t\"a\":null}",
+        "{}",
+        " { \"größe\" : \"\\u0000 \\\\ ✓\" } ",
+        "",
+    ];
+    let mut wanted = Vec::new();
+    let settings = [every_setting(), Arc::default(), few, every_setting()];
+    for (number, (text, settings)) in texts.into_iter().zip(settings).enumerate() {
+        let filter = Some(Arc::from(text));
+        let by_operator = number % 2 == 0;
+        let id = format!("des_{number}");
+        wanted.push(DestinationRecord { filter, settings, by_operator, ..w.new_destination(&tenant, &id) });
+    }
+    wanted.push(DestinationRecord { filter: None, ..w.new_destination(&tenant, "des_none") });
+    let parts = |found: &DestinationRecord| (found.filter.clone(), found.settings.clone(), found.by_operator);
+    for destination in &wanted {
+        w.create(destination).await;
+        let keys = vec![
+            Key::DestinationLife(destination.incarnation),
+            Key::Destination(tenant.incarnation, destination.id.clone()),
+        ];
+        for row in w.fetch_all(keys).await.concat() {
+            let Row::Destination(found) = row else { panic!("a destination's key answers a destination, not {row:?}") };
+            assert_eq!(parts(&found), parts(destination), "each text to its last blank, and each setting");
+        }
+    }
+    // Each becomes like the next one.
+    for (old, new) in wanted.iter().zip(wanted.iter().skip(1).chain([&wanted[0]])) {
+        let (filter, settings, by_operator) = parts(new);
+        let found = w.find_destination(old.incarnation).await;
+        w.done(vec![put(&DestinationRecord { filter, settings, by_operator, ..found }, Expect::Any)]).await;
+        assert_eq!(parts(&w.find_destination(old.incarnation).await), parts(new), "a change is written whole");
+    }
 }

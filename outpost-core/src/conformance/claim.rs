@@ -1,12 +1,13 @@
 //! Claiming: what is due, in which order, how much of it, and when to come back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::support::{LEASE, World, at, item, key};
+use super::support::{LEASE, World, at, item, key, put};
 use crate::domain::delivery::{DeliveryState, Trigger};
 use crate::domain::tenant::Tenant;
 use crate::engine::record::{DestinationRecord, Lease};
-use crate::ports::store::{Claim, ClaimedDelivery, SettleAction};
+use crate::ports::store::{Claim, ClaimedDelivery, Expect, SettleAction};
 use crate::values::id::Incarnation;
 
 /// Publishes so many events, a millisecond apart; named after `prefix`.
@@ -22,7 +23,7 @@ pub(super) async fn a_claim_tells_all_about_a_delivery(w: World) {
     w.publish(&tenant, "evt_1", &[&destination]).await;
     w.advance(5);
     w.fail(&w.claim_all().await.only(), Some(at(500))).await;
-    w.done(vec![super::support::put(&destination, crate::store::Expect::Any)]).await;
+    w.done(vec![put(&destination, Expect::Any)]).await;
     w.set(600);
     let claim = w.any();
     let until = claim.lease.until;
@@ -360,4 +361,26 @@ pub(super) async fn a_request_lost_with_its_holder_is_claimed_again(w: World) {
     assert_eq!(held.trigger, Trigger::Manual, "the request outlives the lease");
     w.settled(item(&held, SettleAction::Released)).await;
     assert_eq!(w.claim_all().await.only().trigger, Trigger::Manual, "and a release");
+}
+
+pub(super) async fn a_visited_lane_carries_its_destinations_settings(w: World) {
+    let (tenant, destination) = w.acme().await;
+    let plain = w.destination(&tenant, "des_2").await;
+    let settings = async |life: Incarnation| {
+        let lanes = vec![(destination.incarnation, 0), (plain.incarnation, 1)];
+        let visited = w.claim(Claim { lanes, discover: 0, ..w.any() }).await.claimed.lanes;
+        visited.into_iter().find(|found| found.lane.destination == life).expect("it was visited").settings
+    };
+    assert_eq!(settings(destination.incarnation).await, destination.settings, "what is its own");
+    let mut changed = w.find_destination(destination.incarnation).await;
+    changed.settings = super::apply::every_setting();
+    w.done(vec![put(&changed, Expect::Any)]).await;
+    assert_eq!(settings(destination.incarnation).await, changed.settings, "as it stands now");
+    assert_eq!(settings(plain.incarnation).await, plain.settings, "each destination's own");
+    changed.settings = Arc::default();
+    w.done(vec![put(&changed, Expect::Any)]).await;
+    w.publish(&tenant, "evt_1", &[&destination]).await;
+    let taken = w.claim_all().await;
+    let visited = taken.claimed.lanes.iter().find(|found| found.lane.destination == destination.incarnation);
+    assert_eq!(visited.expect("it was discovered").settings, changed.settings, "nothing is its own any more");
 }

@@ -6,14 +6,20 @@ use std::collections::BTreeMap;
 use crate::engine::record::LaneRecord;
 use crate::ports::store::{
     ApplyOutcome, Claimed, ClaimedDelivery, Refusal, Row, ScanPage, SettleAction, SettleItem, SettleOutcome,
+    VisitedLane, Write,
 };
 use crate::values::id::Incarnation;
 use crate::values::time::Timestamp;
 
-/// Where revisions start is the store's own affair.
-pub(super) fn applied(outcome: ApplyOutcome) -> ApplyOutcome {
+/// Where revisions start is the store's own affair; how many deliveries a replay asked for is not.
+pub(super) fn applied(writes: &[Write], outcome: ApplyOutcome) -> ApplyOutcome {
     match outcome {
-        ApplyOutcome::Done(revisions) => ApplyOutcome::Done(vec![0; revisions.len()]),
+        ApplyOutcome::Done(mut numbers) => {
+            for (number, write) in numbers.iter_mut().zip(writes) {
+                *number = if matches!(write, Write::Replay { .. }) { *number } else { 0 };
+            }
+            ApplyOutcome::Done(numbers)
+        }
         ApplyOutcome::Refused { index, refusal: Refusal::Stale { .. } } => {
             ApplyOutcome::Refused { index, refusal: Refusal::Stale { found: 0 } }
         }
@@ -60,7 +66,7 @@ fn lane(mut lane: LaneRecord, now: Timestamp) -> LaneRecord {
 
 /// What a claim took from each lane, the lanes it visited, and when to come back.
 pub(super) type ByLane =
-    (BTreeMap<Incarnation, Vec<ClaimedDelivery>>, BTreeMap<Incarnation, (LaneRecord, bool)>, Option<Timestamp>);
+    (BTreeMap<Incarnation, Vec<ClaimedDelivery>>, BTreeMap<Incarnation, VisitedLane>, Option<Timestamp>);
 
 /// The order of lanes that are ready at the same time is open; the order within a lane is not.
 pub(super) fn claimed(claimed: &Claimed, now: Timestamp) -> ByLane {
@@ -70,7 +76,8 @@ pub(super) fn claimed(claimed: &Claimed, now: Timestamp) -> ByLane {
         deliveries.entry(delivery.key.destination).or_default().push(delivery);
     }
     let lanes = claimed.lanes.iter();
-    let lanes = lanes.map(|found| (found.lane.destination, (lane(found.lane.clone(), now), found.more))).collect();
+    let told = |found: &VisitedLane| VisitedLane { lane: lane(found.lane.clone(), now), ..found.clone() };
+    let lanes = lanes.map(|found| (found.lane.destination, told(found))).collect();
     // Which of several times in the past is told does not matter.
     (deliveries, lanes, claimed.next.map(|next| next.max(now)))
 }
@@ -80,7 +87,9 @@ pub(super) fn claimed(claimed: &Claimed, now: Timestamp) -> ByLane {
 pub(super) fn settled(item: &SettleItem, outcome: SettleOutcome) -> String {
     match (&item.action, outcome) {
         (SettleAction::Released | SettleAction::Extended { .. }, SettleOutcome::Done { .. }) => "Done".to_owned(),
-        (_, SettleOutcome::Stale | SettleOutcome::Outdated) if !item.follow_ups.is_empty() => "Nothing".to_owned(),
+        (_, SettleOutcome::Stale | SettleOutcome::Outdated) if item.alerts.is_some() || !item.follow_ups.is_empty() => {
+            "Nothing".to_owned()
+        }
         (_, outcome) => format!("{outcome:?}"),
     }
 }

@@ -29,7 +29,8 @@ macro_rules! __conformance_cases {
                 an_empty_batch_is_done
                 follow_ups_are_stored_with_the_writes
                 outdated_follow_ups_undo_the_writes
-                a_refusal_stores_no_follow_up;
+                a_refusal_stores_no_follow_up
+                filter_settings_and_maker_are_kept_exactly;
             records:
                 a_small_record_is_read_back_whole
                 put_if_absent_never_overwrites
@@ -38,7 +39,11 @@ macro_rules! __conformance_cases {
                 an_expired_record_counts_as_absent
                 deleting_a_record_is_never_an_error
                 record_kinds_do_not_mix
-                a_sweep_removes_expired_records_only;
+                a_sweep_removes_expired_records_only
+                records_are_found_by_the_start_of_their_key
+                the_start_of_a_key_is_literal
+                expired_records_are_not_found_by_the_start_of_their_key
+                a_thousand_records_are_found_at_most;
             fetch:
                 answers_come_in_the_order_of_the_keys
                 unknown_keys_answer_nothing
@@ -133,7 +138,8 @@ macro_rules! __conformance_cases {
                 an_unknown_lane_is_passed_over
                 a_backlog_does_not_starve_other_lanes
                 a_visited_lane_is_told_as_it_is_stored
-                a_request_lost_with_its_holder_is_claimed_again;
+                a_request_lost_with_its_holder_is_claimed_again
+                a_visited_lane_carries_its_destinations_settings;
             settle:
                 a_foreign_token_is_stale
                 what_is_settled_is_held_no_longer
@@ -200,6 +206,105 @@ macro_rules! __conformance_cases {
                 a_sweep_leaves_everything_else_alone
                 releasing_what_its_destination_has_ended_revives_nothing
                 a_request_ends_with_the_disabling;
+            health:
+                failures_in_a_row_are_counted
+                a_success_ends_the_count
+                warnings_are_told_once_at_their_counts
+                one_batch_may_reach_several_thresholds
+                an_exhausted_delivery_is_told_once_a_window
+                a_recovery_is_told_once_after_a_warning
+                two_handles_share_one_count
+                parallel_failures_are_each_counted
+                tenants_do_not_share_health
+                unjudged_attempts_count_nothing
+                what_was_not_attempted_counts_nothing
+                attempts_after_the_disabling_count_nothing
+                attempts_after_the_deletion_count_nothing
+                enabling_starts_health_anew
+                other_changes_keep_health
+                a_new_life_of_a_destination_is_healthy
+                health_is_read_back_exactly
+                a_stale_item_changes_no_health;
+            health_judged:
+                too_many_failures_disable_in_the_same_commit
+                failing_for_too_long_disables
+                what_an_item_disables_comes_before_its_judgement
+                a_disabling_is_told_by_the_item_that_does_it
+                disabling_without_an_attempt_is_told_too
+                alerts_are_stored_with_the_outcome
+                alerts_hear_of_everything_in_one_judgement
+                outdated_alerts_write_nothing
+                a_stale_item_stores_no_alert;
+            rollups:
+                an_event_counts_once_and_once_for_each_match
+                a_disabled_match_counts_no_event
+                what_is_not_stored_counts_no_event
+                a_replay_counts_no_event
+                follow_ups_count_as_events
+                events_count_by_time_topic_and_tenant
+                attempts_count_by_how_they_ended
+                the_numbers_of_attempts_add_up
+                tests_count_no_attempt
+                what_writes_no_attempt_counts_none
+                an_attempt_counts_whatever_became_of_its_destination
+                a_batch_adds_up
+                odd_times_and_codes_count_where_they_belong;
+            rollups_read:
+                an_empty_store_has_no_rollups
+                every_level_counts
+                a_tenants_rollups_are_its_own
+                rollups_from_is_inclusive_and_until_exclusive
+                rollups_are_ordered_and_limited
+                a_sweep_deletes_old_rollups_of_each_level
+                a_sweep_of_rollups_is_bounded;
+            quota:
+                events_bytes_and_open_deliveries_are_counted
+                answers_bodies_are_counted
+                open_falls_as_deliveries_end
+                open_falls_with_disabling_and_deletion
+                too_many_open_deliveries_are_over_quota
+                what_opens_nothing_passes_the_open_quota
+                too_many_bytes_are_over_quota
+                earlier_items_of_a_batch_count_into_the_quota
+                repeats_and_the_outdated_are_told_before_the_quota
+                follow_ups_are_stored_over_quota
+                a_quota_is_each_tenants_own
+                parallel_publishes_keep_the_quota;
+            replay:
+                a_replay_requests_what_has_ended
+                a_replay_passes_over_what_does_not_allow_it
+                a_replay_takes_what_is_open_as_well
+                a_replay_creates_what_is_missing
+                a_replay_creates_nothing_for_strangers
+                a_replay_at_another_revision_is_stale
+                a_replay_needs_an_enabled_destination
+                a_replay_waits_behind_a_hold
+                a_replay_waits_its_turn
+                a_replay_and_its_progress_are_one_commit
+                a_disabling_ends_a_replay;
+            prune:
+                an_empty_store_has_nothing_to_prune
+                everything_goes_with_its_event
+                pruning_gives_back_what_was_stored
+                a_pruned_id_is_free_again
+                pruning_one_tenant_leaves_others
+                a_deleted_tenants_log_is_pruned
+                a_walk_of_prunes_examines_everything_once
+                a_prune_is_bounded
+                walks_survive_a_prune
+                rollups_outlive_the_log
+                what_is_pruned_cannot_be_settled;
+            prune_age:
+                what_ended_before_goes_and_what_ended_then_stays
+                what_was_never_delivered_goes_by_when_it_was_stored
+                what_is_not_over_stays_whatever_its_age
+                what_is_held_after_its_end_stays
+                a_later_attempt_makes_an_event_younger
+                a_replayed_event_is_as_young_as_its_replay
+                every_delivery_of_an_event_must_be_over
+                what_a_disabling_ended_stays_until_it_is_swept
+                what_is_skipped_from_the_start_is_over
+                a_test_of_a_delivery_makes_it_younger_too;
             sharing:
                 parallel_publishes_of_one_event_store_one
                 parallel_publishes_are_all_stored

@@ -4,7 +4,9 @@
 //! contract leaves their order open: the clock shows even milliseconds, everything scheduled is at an odd one
 //! that is used once.
 
+mod check;
 mod choose;
+mod settle;
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher};
@@ -14,15 +16,12 @@ use std::time::Duration;
 use super::compare;
 use super::support::{Held, Taken, World, at, item};
 use crate::MemoryStore;
-use crate::domain::delivery::{CancelReason, DeliveryKey, DeliveryState, Trigger};
+use crate::domain::delivery::{DeliveryKey, Trigger};
 use crate::domain::event::Event;
 use crate::domain::tenant::Tenant;
-use crate::engine::record::{DestinationRecord, LaneChange, Lease, LeaseToken};
-use crate::ports::store::{
-    ApplyOutcome, Claim, Expect, IngestItem, Key, List, NewDelivery, Scan, SettleAction, SettleItem, Write,
-};
+use crate::engine::record::{DestinationRecord, Lease, LeaseToken};
+use crate::ports::store::{ApplyOutcome, Claim, Expect, IngestItem, NewDelivery, Prune, SettleAction, Write};
 use crate::values::id::Incarnation;
-use crate::values::page::Direction;
 use crate::values::time::Timestamp;
 
 const STEPS: u64 = 220;
@@ -140,13 +139,14 @@ impl Model {
 
     async fn step(&mut self) {
         self.advance(2);
-        match self.below(40) {
+        match self.below(42) {
             0..=11 => self.apply().await,
             12..=19 => self.publish().await,
             20..=25 => self.claim().await,
             26..=34 => self.settle().await,
             35 => self.sweep().await,
-            36 => {
+            36 => self.prune().await,
+            37 => {
                 let far = self.below(12_000);
                 self.advance(far);
             }
@@ -161,7 +161,7 @@ impl Model {
         // could be refused for either of two reasons.
         let mut used = BTreeSet::new();
         for _ in 0..=self.below(3) {
-            let kind = self.below(12);
+            let kind = self.below(14);
             if !used.insert(kind) {
                 continue;
             }
@@ -172,6 +172,7 @@ impl Model {
                 5 | 6 => self.change_destination().await,
                 7 => self.write_record().await,
                 8..=10 if used.insert(101) => self.request(),
+                11 | 12 if used.insert(101) => self.replay().await,
                 _ => self.cancel(),
             };
             for (all, one) in writes.iter_mut().zip(made.into_iter().flatten()) {
@@ -203,7 +204,8 @@ impl Model {
             for follow_up in &mut follow_ups {
                 follow_up.subscriptions += side.find_tenant(follow_up.event.tenant).await.subscriptions;
             }
-            answers.push(compare::applied(side.apply_with(writes, follow_ups).await));
+            let outcome = side.apply_with(writes.clone(), follow_ups).await;
+            answers.push(compare::applied(&writes, outcome));
         }
         assert_eq!(answers[0], answers[1], "apply: the store under test (left) and the reference (right)");
         if !matches!(answers[0], ApplyOutcome::Done(_)) {
@@ -214,6 +216,9 @@ impl Model {
                 Write::PutTenant { tenant, expect: Expect::Absent } => self.tenants.push(tenant),
                 Write::PutDestination { destination, expect: Expect::Absent, .. } => {
                     self.destinations.push(*destination);
+                }
+                Write::Replay { destination, create, .. } => {
+                    self.deliveries.extend(create.into_iter().map(|event| DeliveryKey { destination, event }));
                 }
                 _ => {}
             }
@@ -243,14 +248,14 @@ impl Model {
                 wanted.push((event, Vec::new(), 0));
             }
         }
-        let lease = self.lease();
+        let (lease, quota) = (self.lease(), self.quota());
         let mut answers = Vec::new();
         for side in &self.sides {
             let mut items = Vec::new();
             for (event, to, wrong) in &wanted {
                 items.push(Self::item(side, event, to, *wrong).await);
             }
-            answers.push(side.ingest_under(lease, items).await);
+            answers.push(side.ingest_within(quota, lease, items).await);
         }
         assert_eq!(answers[0], answers[1], "ingest: the store under test (left) and the reference (right)");
         for ((event, to, _), outcome) in wanted.into_iter().zip(answers.swap_remove(0)) {
@@ -295,162 +300,33 @@ impl Model {
             if !seen.insert(held.key.destination) {
                 self.advance(2);
                 let until = self.later();
-                self.settle_items(vec![item(&held, SettleAction::Extended { until })]).await;
+                self.settle_items(vec![(item(&held, SettleAction::Extended { until }), None)]).await;
             }
             self.held.push(held);
         }
     }
 
-    async fn settle_items(&mut self, items: Vec<SettleItem>) {
-        let mut answers: Vec<Vec<String>> = Vec::new();
-        for side in &self.sides {
-            // Follow-ups were matched against what this side shows.
-            let mut own = items.clone();
-            for follow_up in own.iter_mut().flat_map(|item| item.follow_ups.iter_mut()) {
-                follow_up.subscriptions += side.find_tenant(follow_up.event.tenant).await.subscriptions;
-            }
-            let outcomes = side.settle_all(own).await;
-            answers.push(items.iter().zip(outcomes).map(|(item, outcome)| compare::settled(item, outcome)).collect());
-        }
-        assert_eq!(answers[0], answers[1], "settle: the store under test (left) and the reference (right)");
-    }
-
-    async fn settle(&mut self) {
-        let mut items = Vec::new();
-        let mut released = false;
-        let mut batch = BTreeSet::new();
-        for _ in 0..=self.below(3) {
-            if self.held.is_empty() {
-                break;
-            }
-            let place = self.below(self.held.len());
-            let held = self.held.swap_remove(place);
-            if !batch.insert(held.key.clone()) {
-                continue;
-            }
-            let next = if self.one_in(4) { None } else { Some(self.later()) };
-            let mut item = match self.below(12) {
-                0..=3 => self.sides[0].attempted(&held, true, None),
-                4..=8 => self.sides[0].attempted(&held, false, next),
-                9 if !released => {
-                    released = true;
-                    item(&held, SettleAction::Released)
-                }
-                10 => item(&held, SettleAction::Retired { state: DeliveryState::Cancelled(CancelReason::User) }),
-                _ => {
-                    let until = self.later();
-                    self.held.push(held.clone());
-                    item(&held, SettleAction::Extended { until })
-                }
-            };
-            if self.one_in(8) {
-                item.token = LeaseToken(item.token.0 ^ 1);
-            }
-            if let SettleAction::Attempted { attempt, .. } = &mut item.action {
-                self.vary(std::sync::Arc::make_mut(attempt));
-            }
-            item.lane = match self.below(6) {
-                0 => Some(LaneChange::Hold { until: self.later(), strikes: u32::try_from(self.below(3)).unwrap() }),
-                1 => Some(LaneChange::Clear),
-                _ => None,
-            };
-            item.disable = if self.one_in(12) { Some(self.sides[0].disabled()) } else { None };
-            if items.is_empty() && self.one_in(5) {
-                item.follow_ups.push(self.follow_up());
-            }
-            items.push(item);
-        }
-        self.settle_items(items).await;
-    }
-
     /// What a bounded sweep takes first is open, so both sides sweep to the end.
     async fn sweep(&mut self) {
         let limit = 1 + u32::try_from(self.below(9)).unwrap();
+        let old = [(); 3].map(|()| if self.one_in(4) { self.edge() } else { Timestamp::MIN });
         for side in &self.sides {
-            side.sweep_all(limit).await;
+            side.sweep_all_with(limit, old).await;
         }
     }
 
-    /// Walks one list on both sides in pages of the same size. Each list ignores filters that are not its.
-    async fn scan(&mut self) {
-        let list = [List::Tenants, List::Destinations, List::Events, List::Deliveries, List::Attempts][self.below(5)];
-        let mut filter = self.filter();
-        if matches!(list, List::Tenants | List::Destinations) {
-            (filter.events, filter.topics) = (Vec::new(), Vec::new());
-        }
-        if list == List::Tenants {
-            filter.destinations.clear();
-        }
-        if list != List::Deliveries {
-            filter.states.clear();
-        }
-        if list != List::Attempts {
-            filter.success = None;
-        }
-        let direction = if self.one_in(2) { Direction::Ascending } else { Direction::Descending };
-        let limit = 1 + u32::try_from(self.below(12)).unwrap();
-        let scan = Scan { list, filter, direction, after: None, limit, examine: 100_000 };
-        if self.one_in(3) {
-            // Where pages end under a small bound is open, so only all rows together are compared.
-            let examine = 2 + u32::try_from(self.below(6)).unwrap();
-            let mut answers = [Vec::new(), Vec::new()];
-            for (side, rows) in self.sides.iter().zip(&mut answers) {
-                let mut next = Scan { examine, ..scan.clone() };
-                for _ in 0..1000 {
-                    let page = side.scan(next.clone()).await;
-                    rows.extend(compare::rows(vec![page.rows], self.now()).concat());
-                    next.after = page.resume;
-                    if next.after.is_none() {
-                        break;
-                    }
-                }
-            }
-            assert_eq!(answers[0], answers[1], "{scan:?} in pages of {examine} rows examined");
-            return;
-        }
-        let mut after = [None, None];
-        for _ in 0..20 {
-            let mut answers = Vec::new();
-            for (side, after) in self.sides.iter().zip(&mut after) {
-                let page = side.scan(Scan { after: after.clone(), ..scan.clone() }).await;
-                after.clone_from(&page.resume);
-                answers.push(compare::page(page, self.now()));
-            }
-            assert_eq!(answers[0], answers[1], "{scan:?}: the store under test (left) and the reference (right)");
-            if !answers[0].1 {
-                break;
-            }
-        }
-    }
-
-    async fn compare_everything(&mut self) {
-        let mut keys: Vec<Key> = Vec::new();
-        for tenant in &self.tenants {
-            keys.push(Key::TenantLife(tenant.incarnation));
-            keys.push(Key::Tenant(tenant.id.clone()));
-            keys.push(Key::DestinationsOf(tenant.incarnation));
-        }
-        for destination in &self.destinations {
-            keys.push(Key::DestinationLife(destination.incarnation));
-            keys.push(Key::Destination(destination.tenant, destination.id.clone()));
-            keys.push(Key::Lane(destination.incarnation));
-        }
-        for (tenant, event) in &self.events {
-            keys.push(Key::Event(*tenant, event.id.clone()));
-            keys.push(Key::DeliveriesOf(*tenant, event.id.clone()));
-        }
-        keys.extend(self.deliveries.iter().cloned().map(Key::AttemptsOf));
-        keys.extend((0..3).map(|key| Key::Record("kind".to_owned(), format!("key_{key}"))));
+    /// In which order events are examined is open too, so both sides prune to the end.
+    async fn prune(&mut self) {
+        let tenants = self.tenants.clone();
+        let tenant = if self.one_in(2) { self.pick(&tenants).map(|tenant| tenant.incarnation) } else { None };
+        let (limit, examine) = (1 + self.below(9), 1 + self.below(9));
+        let [limit, examine] = [limit, examine].map(|bound| u32::try_from(bound).unwrap());
+        let before = if self.one_in(2) { self.now() } else { self.edge() };
         let mut answers = Vec::new();
         for side in &self.sides {
-            answers.push(compare::rows(side.fetch_all(keys.clone()).await, self.now()));
+            let pruned = side.prune_all(Prune { tenant, limit, examine, ..side.older(before) }).await;
+            answers.push((pruned.events, pruned.attempts, pruned.bytes));
         }
-        let [one, other] = [answers.remove(0), answers.remove(0)];
-        for ((key, one), other) in keys.iter().zip(one).zip(other) {
-            assert_eq!(one, other, "{key:?}: the store under test (left) and the reference (right)");
-        }
-        for _ in 0..3 {
-            self.scan().await;
-        }
+        assert_eq!(answers[0], answers[1], "prune: the store under test (left) and the reference (right)");
     }
 }

@@ -100,3 +100,70 @@ pub(super) async fn a_sweep_removes_expired_records_only(w: World) {
     assert_eq!(w.sweep(10).await.changed, 1, "the second one has expired");
     assert!(find(&w, "k", "c").await.is_some(), "what never expires is left");
 }
+
+/// The keys of the records of a kind that start with this, in the order that they are found.
+async fn keys(w: &World, kind: &str, prefix: &str) -> Vec<String> {
+    let rows = w.fetch(Key::Records(kind.to_owned(), prefix.to_owned())).await;
+    let record = |row| match row {
+        Row::Record(record) if record.kind == kind => record.key,
+        other => panic!("records of {kind} were asked for, not {other:?}"),
+    };
+    rows.into_iter().map(record).collect()
+}
+
+async fn create(w: &World, kind: &str, names: &[&str]) {
+    let writes = names.iter().map(|name| write(&record(kind, name, b"1"), Expect::Absent));
+    w.done(writes.collect()).await;
+}
+
+pub(super) async fn records_are_found_by_the_start_of_their_key(w: World) {
+    create(&w, "job", &["b", "ab", "a", "abc", "ac", "ü", "üb", "B", "abc/2", "abc/10"]).await;
+    create(&w, "jobs", &["abd"]).await;
+    create(&w, "jo", &["abd"]).await;
+    let all = ["B", "a", "ab", "abc", "abc/10", "abc/2", "ac", "b", "ü", "üb"];
+    assert_eq!(keys(&w, "job", "").await, all, "those of one kind, in the order of their keys");
+    assert_eq!(keys(&w, "job", "ab").await, ["ab", "abc", "abc/10", "abc/2"], "the key itself is among them");
+    assert_eq!(keys(&w, "job", "ü").await, ["ü", "üb"]);
+    assert_eq!(keys(&w, "job", "abd").await, [""; 0], "there is none");
+    assert_eq!(keys(&w, "none", "").await, [""; 0]);
+    let found = w.fetch(Key::Records("job".to_owned(), "abc/".to_owned())).await;
+    let one = async |key: &str| Row::Record(find(&w, "job", key).await.expect("it is stored"));
+    assert_eq!(found, [one("abc/10").await, one("abc/2").await], "they are the same records as by their keys");
+}
+
+pub(super) async fn the_start_of_a_key_is_literal(w: World) {
+    create(&w, "k", &["a%", "a%b", "a_", "a_b", "axb", "A%", "a*", "a[b]", "a\\%", "a'", "\u{10ffff}a", "~"]).await;
+    assert_eq!(keys(&w, "k", "a%").await, ["a%", "a%b"], "% is a character");
+    assert_eq!(keys(&w, "k", "a_").await, ["a_", "a_b"], "and so is _");
+    assert_eq!(keys(&w, "k", "%").await, [""; 0]);
+    assert_eq!(keys(&w, "k", "A").await, ["A%"], "keys differ by case");
+    assert_eq!(keys(&w, "k", "a*").await, ["a*"]);
+    assert_eq!(keys(&w, "k", "a[").await, ["a[b]"]);
+    assert_eq!(keys(&w, "k", "a\\").await, ["a\\%"]);
+    assert_eq!(keys(&w, "k", "a'").await, ["a'"]);
+    assert_eq!(keys(&w, "k", "\u{10ffff}").await, ["\u{10ffff}a"], "the last character there is has none after it");
+}
+
+pub(super) async fn expired_records_are_not_found_by_the_start_of_their_key(w: World) {
+    for (key, expires_at) in [("a1", Some(at(100))), ("a2", None), ("a3", Some(at(101)))] {
+        w.done(vec![write(&SmallRecord { expires_at, ..record("k", key, b"1") }, Expect::Absent)]).await;
+    }
+    w.set(99);
+    assert_eq!(keys(&w, "k", "a").await, ["a1", "a2", "a3"]);
+    w.set(100);
+    assert_eq!(keys(&w, "k", "a").await, ["a2", "a3"], "from its expiry on a record counts as absent");
+    w.sweep_all(10).await;
+    assert_eq!(keys(&w, "k", "a").await, ["a2", "a3"], "a sweep changes nothing of it");
+}
+
+pub(super) async fn a_thousand_records_are_found_at_most(w: World) {
+    let gone =
+        (0..5).map(|number| SmallRecord { expires_at: Some(at(1)), ..record("k", &format!("a{number:04}"), b"") });
+    let live = (5..1010).map(|number| record("k", &format!("a{number:04}"), b""));
+    w.done(gone.chain(live).map(|record| write(&record, Expect::Absent)).collect()).await;
+    w.set(1);
+    let found = keys(&w, "k", "a").await;
+    assert_eq!(found.len(), 1000, "so many and no more");
+    assert_eq!((&*found[0], &*found[999]), ("a0005", "a1004"), "the first ones; what has expired takes no place");
+    assert_eq!(keys(&w, "k", "a1").await.len(), 10, "a longer start finds the rest");
+}

@@ -9,6 +9,8 @@ use std::task::{Context, Poll, Waker};
 use tokio::task::JoinSet;
 
 use super::support::{World, key, put, record};
+use crate::domain::health::HealthPolicy;
+use crate::domain::rollup::Level;
 use crate::domain::tenant::Tenant;
 use crate::engine::record::LaneChange;
 use crate::ports::store::{
@@ -17,7 +19,7 @@ use crate::ports::store::{
 };
 
 /// Runs the calls at the same time on several threads.
-async fn together<T: Send + 'static, F: Future<Output = T> + Send + 'static>(calls: Vec<F>) -> Vec<T> {
+pub(super) async fn together<T: Send + 'static, F: Future<Output = T> + Send + 'static>(calls: Vec<F>) -> Vec<T> {
     let mut set = JoinSet::new();
     for call in calls {
         set.spawn(call);
@@ -208,7 +210,7 @@ pub(super) async fn an_abandoned_settle_is_whole_or_nothing(w: World) {
         let destination = w.destination(&tenant, &format!("des_{polls}")).await;
         w.publish(&tenant, &format!("evt_{polls}"), &[&destination]).await;
         let held = w.claim_all().await.only();
-        let mut failed = w.attempted(&held, false, None);
+        let mut failed = w.judged(&held, false, HealthPolicy::default());
         failed.lane = Some(LaneChange::Hold { until: w.now(), strikes: 1 });
         let (store, now, items) = (w.store.clone(), w.now(), vec![failed.clone()]);
         abandon(async move { store.settle(Settle { now, items }).await }, polls).await;
@@ -221,6 +223,7 @@ pub(super) async fn an_abandoned_settle_is_whole_or_nothing(w: World) {
         let [Row::Delivery(shown), Row::Lane(lane)] = [&found[0][0], &found[2][0]] else { panic!("{found:?}") };
         let made = (shown.attempts as usize, lane.strikes as usize);
         assert_eq!(made, (found[1].len(), found[1].len()), "delivery, attempt and lane are written together");
+        assert_eq!(lane.health.failures, lane.strikes, "and so is its health");
         w.settle(failed).await;
         assert_eq!(w.attempts(&destination, held.key.event.as_str()).await.len(), 1, "and once");
     }
@@ -238,9 +241,11 @@ pub(super) async fn a_closed_store_is_unavailable(w: World) {
         w.store.claim(w.any()).await.map(drop),
         w.store.settle(Settle { now, items: Vec::new() }).await.map(drop),
         w.store.sweep(Sweep { now, limit: 1, rollups_before: [crate::Timestamp::MIN; 3] }).await.map(drop),
+        w.store.prune(w.older(now)).await.map(drop),
+        w.store.rollups(w.rollups_of(Level::Day, true)).await.map(drop),
     ]
     .map(|answer| answer.map_err(|error| error.kind));
-    assert_eq!(kinds, [Err(StoreErrorKind::Unavailable); 6], "a closed store answers nothing else");
+    assert_eq!(kinds, [Err(StoreErrorKind::Unavailable); 8], "a closed store answers nothing else");
 }
 
 pub(super) async fn foreign_changes_are_told(w: World) {

@@ -8,20 +8,19 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Fixture;
-use crate::domain::attempt::{Attempt, AttemptError, ErrorClass, Outcome, RequestRecord, ResponseRecord};
+use crate::domain::attempt::{Attempt, AttemptError, ErrorClass};
 use crate::domain::delivery::{Delivery, DeliveryKey, Trigger};
 use crate::domain::destination::{Disabled, DisabledBy};
-use crate::domain::event::{Event, Fingerprint};
+use crate::domain::event::Event;
 use crate::domain::settings::DeliverySettings;
 use crate::domain::tenant::Tenant;
 use crate::domain::topic::Topics;
-use crate::engine::record::{DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken};
+use crate::engine::record::{DestinationRecord, LaneRecord, Lease, LeaseToken};
 use crate::ports::store::{
-    Apply, ApplyOutcome, Claim, Claimed, ClaimedDelivery, Expect, Fetch, Filter, Ingest, IngestItem, IngestOutcome,
-    Key, List, NewDelivery, Quota, Refusal, Row, Scan, ScanPage, Settle, SettleAction, SettleItem, SettleOutcome,
-    SmallRecord, Store, Sweep, Swept, Write,
+    Apply, ApplyOutcome, Claimed, ClaimedDelivery, Expect, Fetch, Filter, IngestItem, Key, List, Refusal, Row, Scan,
+    ScanPage, SettleAction, SettleItem, SmallRecord, Store, Write,
 };
-use crate::values::id::{AttemptId, DestinationId, EventId, Incarnation, TenantId};
+use crate::values::id::{DestinationId, EventId, Incarnation, TenantId};
 use crate::values::page::Direction;
 use crate::values::secret::Sealed;
 use crate::values::time::Timestamp;
@@ -355,194 +354,6 @@ impl World {
     /// The labels of a whole list, oldest first.
     pub(super) async fn list(&self, list: List, filter: Filter) -> Vec<String> {
         self.walk(list, filter, Direction::Ascending, 1000).await
-    }
-
-    // Events.
-
-    /// An event of `tenant` that is not stored yet.
-    pub(super) fn event(&self, tenant: &Tenant, id: &str) -> Event {
-        let metadata = BTreeMap::from([("source".to_owned(), "bücher".to_owned()), ("a".to_owned(), String::new())]);
-        Event {
-            id: event_id(id),
-            tenant: tenant.incarnation,
-            topic: Arc::from("order.created"),
-            time: self.now(),
-            created_at: self.now(),
-            data: Bytes::from(format!("{{\"id\": \"{id}\"}}")),
-            eligible_for_retry: true,
-            destination_id: None,
-            matched: Arc::from([]),
-            fingerprint: Fingerprint::of("order.created", id.as_bytes(), &metadata, None, true, None),
-            metadata: Arc::new(metadata),
-        }
-    }
-
-    /// An event to be stored with deliveries, matched against the present.
-    pub(super) async fn item(&self, tenant: &Tenant, mut event: Event, to: &[&DestinationRecord]) -> IngestItem {
-        let mut deliveries = Vec::new();
-        let mut matched = Vec::new();
-        for destination in to {
-            let found = self.find_destination(destination.incarnation).await;
-            let skipped = found.disabled.is_some();
-            if !skipped {
-                matched.push(found.id.clone());
-            }
-            let destination = found.incarnation;
-            deliveries.push(NewDelivery { destination, epoch: found.epoch, skipped, hand_off: false });
-        }
-        event.matched = Arc::from(matched);
-        let subscriptions = self.find_tenant(tenant.incarnation).await.subscriptions;
-        IngestItem { event: Arc::new(event), subscriptions, deliveries }
-    }
-
-    pub(super) async fn ingest_under(&self, lease: Lease, items: Vec<IngestItem>) -> Vec<IngestOutcome> {
-        let wanted = items.len();
-        let outcomes =
-            self.store.ingest(Ingest { now: self.now(), lease, quota: Quota::default(), items }).await.expect("ingest");
-        assert_eq!(outcomes.len(), wanted, "ingest answers once for each item");
-        outcomes
-    }
-
-    pub(super) async fn ingest(&self, items: Vec<IngestItem>) -> Vec<IngestOutcome> {
-        self.ingest_under(self.lease(), items).await
-    }
-
-    pub(super) async fn ingest_one(&self, item: IngestItem) -> IngestOutcome {
-        self.ingest(vec![item]).await.remove(0)
-    }
-
-    /// Stores an event with deliveries, none of them handed off.
-    pub(super) async fn publish(&self, tenant: &Tenant, event: &str, to: &[&DestinationRecord]) {
-        let item = self.item(tenant, self.event(tenant, event), to).await;
-        let outcome = self.ingest_one(item).await;
-        assert!(matches!(outcome, IngestOutcome::Stored { .. }), "a new event is stored, but it is {outcome:?}");
-    }
-
-    /// Stores an event on a topic, with deliveries.
-    pub(super) async fn publish_on(&self, tenant: &Tenant, event: &str, topic: &str, to: &[&DestinationRecord]) {
-        let event = Event { topic: Arc::from(topic), ..self.event(tenant, event) };
-        let item = self.item(tenant, event, to).await;
-        let outcome = self.ingest_one(item).await;
-        assert!(matches!(outcome, IngestOutcome::Stored { .. }), "a new event is stored, but it is {outcome:?}");
-    }
-
-    /// An event of an operator's tenant, to be stored along with another write.
-    pub(super) async fn follow_up(&self, tenant: &Tenant, id: &str, to: &[&DestinationRecord]) -> IngestItem {
-        self.item(tenant, self.event(tenant, id), to).await
-    }
-
-    // Claiming and settling.
-
-    /// A claim that takes everything that is due, lets nothing rest, under a fresh lease.
-    pub(super) fn any(&self) -> Claim {
-        Claim {
-            now: self.now(),
-            lease: self.lease(),
-            limit: 1000,
-            lanes: Vec::new(),
-            discover: 1000,
-            saturated: Vec::new(),
-            rest: Duration::ZERO,
-        }
-    }
-
-    pub(super) async fn claim(&self, claim: Claim) -> Taken {
-        let token = claim.lease.token;
-        let limit = claim.limit as usize;
-        let claimed = self.store.claim(claim).await.expect("claim");
-        assert!(claimed.deliveries.len() <= limit, "a claim takes at most as many deliveries as its limit");
-        Taken { token, claimed }
-    }
-
-    pub(super) async fn claim_all(&self) -> Taken {
-        self.claim(self.any()).await
-    }
-
-    /// An attempt at a held delivery, made now, with an HTTP answer.
-    pub(super) fn attempt(&self, held: &Held, success: bool) -> Attempt {
-        let status = if success { 200 } else { 503 };
-        Attempt {
-            id: AttemptId::new(format!("att_{:06}", self.serial())).expect("an attempt id"),
-            delivery: held.key.clone(),
-            tenant: held.tenant,
-            topic: held.topic.clone(),
-            number: held.attempts + 1,
-            trigger: held.trigger,
-            started_at: self.now().before(Duration::from_millis(12)),
-            time: self.now(),
-            duration: Duration::from_micros(12_345),
-            outcome: Outcome { success, code: status.to_string() },
-            request: Some(RequestRecord {
-                method: "POST".to_owned(),
-                url: "https://example.com/hook?x=***".to_owned(),
-                headers: vec![("webhook-id".to_owned(), held.key.event.to_string())],
-            }),
-            response: Some(ResponseRecord {
-                status,
-                headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
-                body: Bytes::from_static(b"answer"),
-                truncated: false,
-            }),
-            error: None,
-            next_attempt_at: None,
-        }
-    }
-
-    pub(super) fn attempted(&self, held: &Held, success: bool, next: Option<Timestamp>) -> SettleItem {
-        let attempt = Attempt { next_attempt_at: next, ..self.attempt(held, success) };
-        item(held, SettleAction::Attempted { attempt: attempt.into(), next })
-    }
-
-    pub(super) async fn settle_all(&self, items: Vec<SettleItem>) -> Vec<SettleOutcome> {
-        let wanted = items.len();
-        let outcomes = self.store.settle(Settle { now: self.now(), items }).await.expect("settle");
-        assert_eq!(outcomes.len(), wanted, "settle answers once for each item");
-        outcomes
-    }
-
-    pub(super) async fn settle(&self, item: SettleItem) -> SettleOutcome {
-        self.settle_all(vec![item]).await.remove(0)
-    }
-
-    /// Settles something the caller holds.
-    pub(super) async fn settled(&self, item: SettleItem) {
-        let outcome = self.settle(item).await;
-        assert!(matches!(outcome, SettleOutcome::Done { .. }), "its holder may settle it, but it is {outcome:?}");
-    }
-
-    pub(super) async fn succeed(&self, held: &Held) {
-        self.settled(self.attempted(held, true, None)).await;
-    }
-
-    pub(super) async fn fail(&self, held: &Held, next: Option<Timestamp>) {
-        self.settled(self.attempted(held, false, next)).await;
-    }
-
-    /// Fails one delivery so that its lane is held.
-    pub(super) async fn hold(&self, held: &Held, until: Timestamp, strikes: u32) {
-        let mut failed = self.attempted(held, false, Some(until));
-        failed.lane = Some(LaneChange::Hold { until, strikes });
-        self.settled(failed).await;
-    }
-
-    pub(super) async fn sweep(&self, limit: u32) -> Swept {
-        let swept = self
-            .store
-            .sweep(Sweep { now: self.now(), limit, rollups_before: [Timestamp::MIN; 3] })
-            .await
-            .expect("sweep");
-        assert!(swept.changed <= limit, "a sweep changes at most as many rows as its limit");
-        swept
-    }
-
-    /// Sweeps in batches until nothing is left.
-    pub(super) async fn sweep_all(&self, limit: u32) {
-        for _ in 0..1000 {
-            if !self.sweep(limit).await.more {
-                return;
-            }
-        }
-        panic!("sweeping a small store comes to an end");
     }
 }
 

@@ -7,12 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Model, both};
+use crate::conformance::flow::Tell;
 use crate::conformance::support::{World, at, no_answer, put};
 use crate::domain::attempt::Attempt;
 use crate::domain::delivery::{DeliveryState, Trigger};
 use crate::domain::event::{Event, Fingerprint};
+use crate::domain::health::{HealthPolicy, Judge};
 use crate::domain::tenant::Tenant;
-use crate::ports::store::{Expect, Filter, IngestItem, Key, Row, SmallRecord, Write};
+use crate::ports::store::{Expect, Filter, IngestItem, Key, Quota, Row, SmallRecord, Write};
 use crate::values::id::{EventId, Incarnation};
 use crate::values::time::Timestamp;
 
@@ -105,6 +107,59 @@ impl Model {
         Some(both(Write::RequestAttempt { key, trigger }))
     }
 
+    /// A replay of one delivery or event, which may be there or not. More would be due at the same time.
+    pub(super) async fn replay(&mut self) -> Option<[Write; 2]> {
+        let (destinations, deliveries, events) =
+            (self.destinations.clone(), self.deliveries.clone(), self.events.clone());
+        let (destination, wanted) = match self.below(3) {
+            0 => self.pick(&deliveries).map(|key| (key.destination, key.event))?,
+            _ => (self.pick(&destinations)?.incarnation, self.pick(&events)?.1.id),
+        };
+        let unknown = EventId::new("unknown").unwrap();
+        let [request, create] = [(); 2].map(|()| match self.below(4) {
+            0 => Vec::new(),
+            1 => vec![unknown.clone()],
+            2 => vec![wanted.clone()],
+            _ => vec![wanted.clone(), unknown.clone(), wanted.clone()],
+        });
+        let wrong = i64::from(self.one_in(8));
+        let write = async |side: &World| {
+            let found = side.find_destination(destination).await;
+            // Which of two reasons to refuse is told is open, so there is only one at a time.
+            let revision = found.revision + if found.is_enabled() { wrong } else { 0 };
+            Write::Replay { destination, revision, request: request.clone(), create: create.clone() }
+        };
+        Some([write(&self.sides[0]).await, write(&self.sides[1]).await])
+    }
+
+    pub(super) fn quota(&mut self) -> Quota {
+        let open = if self.one_in(5) { Some(self.below(12) as u64) } else { None };
+        let bytes = if self.one_in(5) { Some(self.below(8000) as u64) } else { None };
+        Quota { open, bytes }
+    }
+
+    /// Limits so low that they are reached.
+    pub(super) fn judge(&mut self) -> Judge {
+        let policy = HealthPolicy::default()
+            .consecutive_failures(if self.one_in(8) { None } else { Some(3) })
+            .disable_at_count(self.one_in(6))
+            .disable_after(Some(Duration::from_secs(20)))
+            .exhausted_window(if self.one_in(4) { None } else { Some(Duration::from_secs(5)) });
+        Judge { policy, exhausted: self.one_in(3) }
+    }
+
+    /// Tells the operator of a judgement; now and then matched against the wrong number.
+    pub(super) fn tell(&mut self) -> Tell {
+        let operator = self.tenants[0].clone();
+        let event = Arc::new(self.sides[0].event(&operator, "template"));
+        // The number is what it is off by; each side adds its own.
+        let subscriptions = i64::from(self.one_in(8));
+        Tell {
+            prefix: format!("op_{}", self.next()),
+            item: IngestItem { event, subscriptions, deliveries: Vec::new() },
+        }
+    }
+
     pub(super) fn cancel(&mut self) -> Option<[Write; 2]> {
         let deliveries = self.deliveries.clone();
         Some(both(Write::CancelDelivery { key: self.pick(&deliveries)? }))
@@ -129,7 +184,8 @@ impl Model {
         let id = format!("evt_{}", self.next());
         let topic = ["order.created", "order.paid", "user.created"][self.below(3)];
         // Several events have the same time.
-        let time = at(1000 * self.below(5) as i64);
+        let far = if self.one_in(4) { 60_000 * self.below(100) as i64 - 3_000_000 } else { 0 };
+        let time = at(1000 * self.below(5) as i64 + far);
         let event = Event { time, topic: Arc::from(topic), ..self.sides[0].event(tenant, &id) };
         let mut to = Vec::new();
         for destination in self.destinations.clone() {
@@ -149,6 +205,9 @@ impl Model {
         attempt.duration = Duration::from_micros(self.next() % 30_000_000);
         if self.one_in(4) {
             (attempt.response, attempt.error) = (None, Some(no_answer()));
+            if !attempt.outcome.success {
+                attempt.outcome.code = "timeout".to_owned();
+            }
         } else if let Some(response) = &mut attempt.response {
             let length = self.below(3000);
             response.body = (0..length).map(|_| self.next().to_le_bytes()[0]).collect::<Vec<u8>>().into();
