@@ -18,6 +18,7 @@ use super::connect::{Connector, Parts};
 use super::exchange::{Exchanger, HttpClient};
 use super::mask::PathMask;
 use super::signing::{Names, Signing};
+use super::stall::Bounded;
 use super::{WebhookTransport, describe};
 use crate::adapters::system::{SystemResolver, TcpDialer};
 use crate::domain::egress::EgressPolicy;
@@ -209,7 +210,7 @@ impl WebhookTransportBuilder {
         let connector = Connector::new(Parts {
             egress: self.egress,
             resolver: self.resolver,
-            dialer: self.dialer,
+            dialer: Arc::new(Bounded(self.dialer)),
             tls: tls(self.roots).map_err(|error| {
                 Error::new(crate::ErrorKind::Internal, OPERATION, "TLS cannot be set up").with_source(error)
             })?,

@@ -10,6 +10,7 @@ mod mask;
 mod request;
 mod secrets;
 mod signing;
+mod stall;
 mod url;
 
 use std::sync::Arc;
