@@ -1,6 +1,9 @@
 //! Receivers written by hand on real sockets, and the shortest way to a delivery.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod hostile;
+pub mod tls;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
