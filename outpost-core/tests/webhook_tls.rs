@@ -15,40 +15,11 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use outpost_core::{ErrorClass, Transport, Verdict, Verifier, WebhookTransportBuilder};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use outpost_core::{ErrorClass, Transport, Verdict, Verifier};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use webhook_support::tls::{acceptor, authority, trusting};
 use webhook_support::*;
-
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-fn acceptor(authority: &Authority, name: &str, expired: bool, protocols: &[&str]) -> TlsAcceptor {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    if expired {
-        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
-    }
-    let certificate = params.signed_by(&key, authority).unwrap();
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    TlsAcceptor::from(Arc::new(config))
-}
 
 /// What a server has seen.
 #[derive(Default)]
@@ -94,10 +65,6 @@ async fn serve(acceptor: TlsAcceptor) -> (SocketAddr, Arc<Seen>) {
         }
     });
     (address, seen)
-}
-
-fn trusting(authority: &Authority) -> WebhookTransportBuilder {
-    local().root_der(authority.der())
 }
 
 #[tokio::test]

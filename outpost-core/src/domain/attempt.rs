@@ -121,7 +121,8 @@ pub struct ResponseRecord {
     /// The body's first bytes, whatever they are.
     #[serde(skip)]
     pub body: Bytes,
-    /// The body was longer than is kept.
+    /// The body is not whole: it was longer than is kept, broke off, or did not end in time. The status stands all
+    /// the same.
     pub truncated: bool,
 }
 

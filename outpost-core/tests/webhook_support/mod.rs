@@ -1,8 +1,10 @@
 //! Receivers written by hand on real sockets, and the shortest way to a delivery.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod hostile;
 pub mod net;
 pub mod spellings;
+pub mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -20,6 +20,7 @@ use super::mask::PathMask;
 use super::pools::Pools;
 use super::proxy::Proxy;
 use super::signing::{Names, Signing};
+use super::stall::Bounded;
 use super::{WebhookTransport, describe};
 use crate::adapters::system::{SystemResolver, TcpDialer};
 use crate::domain::egress::{EgressPolicy, Grant};
@@ -230,7 +231,8 @@ impl WebhookTransportBuilder {
             Error::new(crate::ErrorKind::Internal, OPERATION, "TLS cannot be set up").with_source(error)
         })?;
         let (masks, descriptor) = (self.masks, describe::descriptor(self.custom_headers));
-        let (egress, resolver, dialer, proxy) = (self.egress, self.resolver, self.dialer, self.proxy);
+        let (egress, resolver, proxy) = (self.egress, self.resolver, self.proxy);
+        let dialer: Arc<dyn Dialer> = Arc::new(Bounded(self.dialer));
         let (capture, envelope, max_idle, idle_timeout) =
             (self.capture, self.envelope, self.max_idle, self.idle_timeout);
         let pools = Pools::new(move |grant: Grant| {

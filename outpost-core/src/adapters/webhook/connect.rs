@@ -5,9 +5,9 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::Uri;
@@ -284,6 +284,9 @@ pub(super) struct Wire {
     settled_read: AtomicU64,
     settled_written: AtomicU64,
     reused: AtomicBool,
+    cut: AtomicBool,
+    /// The task that waits to write.
+    writer: Mutex<Option<Waker>>,
 }
 
 impl Wire {
@@ -299,11 +302,48 @@ impl Wire {
         self.h2 || self.written.load(Ordering::Relaxed) != self.settled_written.load(Ordering::Relaxed)
     }
 
+    /// Has the connection fail at once, without waiting for what is still to be written. Others share a
+    /// connection of HTTP/2, so that goes on.
+    pub(super) fn cut(&self) {
+        if self.h2 {
+            return;
+        }
+        self.cut.store(true, Ordering::SeqCst);
+        if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            writer.wake();
+        }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.cut.load(Ordering::SeqCst) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+
+    /// Passes on how writing went; a task that waits is woken when the connection is cut.
+    fn waiting<T>(&self, outcome: Poll<io::Result<T>>, cx: &Context<'_>) -> Poll<io::Result<T>> {
+        if outcome.is_pending() && !self.h2 {
+            *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+            self.check()?;
+        }
+        outcome
+    }
+
     /// Whether it had served a request before, and has brought no byte of an answer to the present one.
     pub(super) fn is_stale(&self) -> bool {
         !self.h2
             && self.reused.load(Ordering::Relaxed)
             && self.read.load(Ordering::Relaxed) == self.settled_read.load(Ordering::Relaxed)
+    }
+}
+
+/// Has a task give way to others after some hundreds of kilobytes, rather than after so many reads: parsing
+/// what a receiver floods us with (interim answers, say) can take seconds otherwise, in which no deadline of
+/// the same thread is noticed.
+fn spend(bytes: usize, cx: &mut Context<'_>) {
+    for _ in 0..bytes / 4096 {
+        match tokio::task::coop::poll_proceed(cx) {
+            Poll::Ready(budget) => budget.made_progress(),
+            Poll::Pending => return,
+        }
     }
 }
 
@@ -324,11 +364,11 @@ impl Socket {
         TokioIo::new(Self { stream, wire: Arc::new(Wire { h2, ..Wire::default() }), _open: open })
     }
 
-    fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote(&self, outcome: Poll<io::Result<usize>>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(count)) = outcome {
             self.wire.written.fetch_add(count as u64, Ordering::Relaxed);
         }
-        outcome
+        self.wire.waiting(outcome, cx)
     }
 }
 
@@ -341,23 +381,27 @@ impl Connection for Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.wire.check()?;
         let before = buf.filled().len();
         let outcome = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
-        self.wire.read.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        let count = buf.filled().len() - before;
+        self.wire.read.fetch_add(count as u64, Ordering::Relaxed);
+        spend(count, cx);
         outcome
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.wire.check()?;
         let outcome = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         };
-        self.wrote(outcome)
+        self.wrote(outcome, cx)
     }
 
     fn poll_write_vectored(
@@ -365,11 +409,12 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.wire.check()?;
         let outcome = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         };
-        self.wrote(outcome)
+        self.wrote(outcome, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -380,16 +425,20 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        self.wire.check()?;
+        let outcome = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        };
+        self.wire.waiting(outcome, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        self.wire.check()?;
+        let outcome = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        };
+        self.wire.waiting(outcome, cx)
     }
 }

@@ -55,6 +55,18 @@ impl Drop for Busy<'_> {
     }
 }
 
+/// Ends a connection of HTTP/1.1 together with the exchange, also when the exchange is given up from outside.
+/// Without it the client first waits for the receiver to read the rest of the request.
+struct Cut<'a>(Option<&'a CaptureConnection>);
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        if let Some(wire) = self.0.and_then(wire) {
+            wire.cut();
+        }
+    }
+}
+
 /// A failed try, and what the connection can tell about it.
 struct Failed {
     failure: Failure,
@@ -121,13 +133,20 @@ impl Exchanger {
         *request.uri_mut() = settings.uri.clone();
         *request.headers_mut() = headers;
         let connection = capture_connection(&mut request);
-        let failure = match timeout_at(deadline, client.request(request)).await {
+        let mut exchange = std::pin::pin!(client.request(request));
+        let mut cut = Cut(Some(&connection));
+        let failure = match timeout_at(deadline, exchange.as_mut()).await {
             Ok(Ok(response)) => {
+                cut.0 = None;
                 self.limit_idle(&connection);
                 return Ok(response);
             }
             Ok(Err(error)) => Failure::classify(&error),
             Err(_) => {
+                // It may be dead, or starved of window. Whoever else is on it stays; nobody new comes.
+                if let Some(connected) = connection.connection_metadata().as_ref() {
+                    connected.poison();
+                }
                 Failure::new(ErrorClass::Timeout, "the deadline passed before the answer's headers were complete")
             }
         };
@@ -191,7 +210,8 @@ async fn read_body(mut body: Incoming, cap: usize, deadline: Instant) -> (Bytes,
     while !body.is_end_stream() {
         let frame = match timeout_at(deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
-            Ok(None) => break,
+            // Some resets of HTTP/2 streams are told as an end; the length tells what is missing.
+            Ok(None) => return (kept.into(), body.size_hint().lower() > 0),
             Ok(Some(Err(_))) | Err(_) => return (kept.into(), true),
         };
         // Copied, because a slice would keep the connection's whole read buffer alive.

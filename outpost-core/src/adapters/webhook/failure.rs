@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 use crate::domain::attempt::ErrorClass;
 use crate::domain::egress::TENANT_MESSAGE;
@@ -25,10 +25,7 @@ impl Failure {
     }
 
     fn tls(error: &rustls::Error) -> Self {
-        let message = match error {
-            rustls::Error::InvalidCertificate(certificate) => certificate_message(certificate),
-            _ => tenant_message(ErrorClass::Tls),
-        };
+        let message = tls_message(error);
         Self { class: ErrorClass::Tls, message, detail: format!("{message}: {error}"), unprocessed: false }
     }
 
@@ -84,8 +81,8 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Failure> {
         }
         let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
         let going = error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
-        let class =
-            if refused || error.is_go_away() || error.is_reset() { ErrorClass::Reset } else { ErrorClass::Protocol };
+        // What is not from the receiver is our side's own judgement over what the receiver had sent.
+        let class = if error.is_remote() { ErrorClass::Reset } else { ErrorClass::Protocol };
         let mut failure = Failure::new(class, error.to_string());
         failure.unprocessed = refused || going;
         return Some(failure);
@@ -101,6 +98,9 @@ fn http_class(error: &hyper::Error) -> Option<ErrorClass> {
         Some(ErrorClass::Reset)
     } else if error.is_timeout() {
         Some(ErrorClass::Timeout)
+    } else if error.is_user() {
+        // Such as when the application's runtime shuts down under the connection.
+        Some(ErrorClass::System)
     } else {
         None
     }
@@ -131,10 +131,36 @@ fn io_class(error: &io::Error) -> ErrorClass {
     }
 }
 
+const fn tls_message(error: &rustls::Error) -> &'static str {
+    use rustls::Error;
+    match error {
+        Error::InvalidCertificate(certificate) => certificate_message(certificate),
+        Error::NoCertificatesPresented => "the receiver presented no certificate",
+        Error::PeerIncompatible(_)
+        | Error::AlertReceived(AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity) => {
+            "the receiver speaks no version or cipher of TLS that is secure enough"
+        }
+        Error::AlertReceived(AlertDescription::CertificateRequired) => "the receiver demands a client certificate",
+        Error::AlertReceived(AlertDescription::UnrecognisedName) => "the receiver does not serve the URL's host name",
+        Error::AlertReceived(_) => "the receiver broke off the secure connection",
+        Error::InvalidMessage(_)
+        | Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerMisbehaved(_)
+        | Error::PeerSentOversizedRecord
+        | Error::DecryptError => "the receiver's answer was not proper TLS",
+        _ => tenant_message(ErrorClass::Tls),
+    }
+}
+
 const fn certificate_message(error: &CertificateError) -> &'static str {
     match error {
         CertificateError::UnknownIssuer => "the receiver's certificate comes from an unknown issuer",
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "the receiver's certificate has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the receiver's certificate is not valid yet"
+        }
+        CertificateError::Revoked => "the receiver's certificate has been revoked",
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the receiver's certificate is for another name"
         }

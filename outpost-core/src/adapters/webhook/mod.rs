@@ -12,6 +12,7 @@ mod proxy;
 mod request;
 mod secrets;
 mod signing;
+mod stall;
 mod url;
 
 use std::sync::Arc;
