@@ -168,7 +168,7 @@ fn phrase(test: &Test, found: &str, answer: Answer) -> &'static str {
     match test {
         Test::Is(_) if list => either("contains", "does not contain"),
         Test::Is(_) | Test::Equals(_) => either("equals", "does not equal"),
-        Test::HasAll(_) => either("contains all of", "does not contain all of"),
+        Test::HasAll(..) => either("contains all of", "does not contain all of"),
         Test::Differs(_) => either("differs from", "does not differ from"),
         Test::Order(sense, _) => order(*sense, yes),
         Test::In(_) if list => either("contains one of", "contains none of"),

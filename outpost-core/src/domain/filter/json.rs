@@ -82,16 +82,6 @@ pub(super) fn elements<'a>(json: &'a str, each: impl FnMut(&'a str) -> bool) {
     let _ = serde_json::Deserializer::from_str(json).deserialize_seq(Elements(each));
 }
 
-/// Whether `test` holds for some element of a list.
-pub(super) fn any_element(json: &str, mut test: impl FnMut(&str) -> bool) -> bool {
-    let mut found = false;
-    elements(json, |element| {
-        found = test(element);
-        !found
-    });
-    found
-}
-
 struct Members<F>(F);
 
 impl<'de, F: FnMut(Cow<'de, str>, &'de str)> Visitor<'de> for Members<F> {

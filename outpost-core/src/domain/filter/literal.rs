@@ -107,54 +107,23 @@ impl Literal {
     }
 }
 
-/// A list of values to look for. Primitives are sorted, so that looking one up costs its logarithm.
+/// A list of primitives to look for, sorted, so that looking one up costs its logarithm.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Values {
-    plain: Vec<Primitive<'static>>,
-    nested: Vec<Literal>,
-}
+pub(super) struct Values(Vec<Primitive<'static>>);
 
 impl Values {
-    pub(super) fn new(values: impl IntoIterator<Item = Literal>) -> Self {
-        let mut made = Self::default();
-        for value in values {
-            match value {
-                Literal::Primitive(value) => made.plain.push(value),
-                nested => made.nested.push(nested),
-            }
-        }
-        made.plain.sort_by(Primitive::order);
-        made.plain.dedup_by(|one, two| one.order(two).is_eq());
-        made
+    pub(super) fn new(mut values: Vec<Primitive<'static>>) -> Self {
+        values.sort_by(Primitive::order);
+        values.dedup_by(|one, two| one.order(two).is_eq());
+        Self(values)
     }
 
-    /// Where in the list of primitives `value` is.
-    fn place(&self, value: &Primitive<'_>) -> Option<usize> {
-        self.plain.binary_search_by(|own| own.order(value)).ok()
-    }
-
-    /// Whether a primitive is one of the values.
+    /// Whether `value` is one of them.
     pub(super) fn has(&self, value: &Primitive<'_>) -> bool {
-        self.place(value).is_some()
+        self.0.binary_search_by(|own| own.order(value)).is_ok()
     }
 
-    /// Whether a list has every one of the values as an element.
-    pub(super) fn all_in(&self, list: &str) -> bool {
-        let mut plain = vec![false; self.plain.len()];
-        let mut nested: Vec<&Literal> = self.nested.iter().collect();
-        let mut missing = plain.len();
-        json::elements(list, |element| {
-            if let Some(value) = Primitive::read(element) {
-                if let Some(seen) = self.place(&value).and_then(|place| plain.get_mut(place))
-                    && !std::mem::replace(seen, true)
-                {
-                    missing -= 1;
-                }
-            } else {
-                nested.retain(|value| !value.is(element));
-            }
-            missing > 0 || !nested.is_empty()
-        });
-        missing == 0 && nested.is_empty()
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Primitive<'static>> {
+        self.0.iter()
     }
 }

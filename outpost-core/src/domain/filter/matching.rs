@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use super::explain::Recorder;
 use super::json::{self, Kind};
-use super::literal::{Primitive, Values};
+use super::literal::{Literal, Primitive, Values};
 use super::schema::{Branch, Check, Field, Object, Schema, Sense, Shape, Test};
 use super::{DestinationFilter, FilterInput};
 use crate::values::time::Timestamp;
@@ -23,8 +24,8 @@ pub(super) fn evaluate(filter: &DestinationFilter, input: &FilterInput<'_>, reco
         texts
     };
     let parts: Vec<_> = texts.iter().zip(&shape.inner).map(|(text, shape)| Node::new(text.as_deref(), shape)).collect();
-    let event = Node { json: Some("{}"), shape, members: OnceCell::from(parts), text: OnceCell::new() };
-    Walk { time: input.time, recorder }.object(&filter.inner.object, &event, false) == Some(true)
+    let event = Node { members: OnceCell::from(parts), ..Node::new(Some("{}"), shape) };
+    Walk { time: input.time, recorder }.object(&filter.inner.object, &event) == Some(true)
 }
 
 /// A part of the event as JSON text.
@@ -49,11 +50,22 @@ struct Node<'a> {
     shape: &'a Shape,
     members: OnceCell<Vec<Node<'a>>>,
     text: OnceCell<Cow<'a, str>>,
+    elements: OnceCell<Elements>,
+    /// Whether it is an element of a list that is being tried.
+    in_list: bool,
+}
+
+/// Which of the things that the shape looks for a list has.
+#[derive(Default)]
+struct Elements {
+    wanted: Vec<bool>,
+    nested: Vec<bool>,
+    objects: Vec<bool>,
 }
 
 impl<'a> Node<'a> {
     const fn new(json: Option<&'a str>, shape: &'a Shape) -> Self {
-        Self { json, shape, members: OnceCell::new(), text: OnceCell::new() }
+        Self { json, shape, members: OnceCell::new(), text: OnceCell::new(), elements: OnceCell::new(), in_list: false }
     }
 
     fn kind(&self) -> Option<Kind> {
@@ -87,6 +99,64 @@ impl<'a> Node<'a> {
         }
         Primitive::read(json)
     }
+}
+
+impl Node<'_> {
+    /// The elements of a list, read in one go for all the conditions that speak of them.
+    fn elements(&self) -> &Elements {
+        self.elements.get_or_init(|| {
+            // Lists in lists are not looked into, which also keeps a deep payload from costing stack.
+            let objects: &[Arc<Object>] = if self.in_list { &[] } else { &self.shape.objects };
+            self.json.map_or_else(Elements::default, |json| Elements::read(json, self.shape, objects))
+        })
+    }
+
+    /// Whether a list has `value` as an element.
+    fn has(&self, value: &Primitive<'_>) -> bool {
+        let place = self.shape.place(value).ok();
+        place.and_then(|place| self.elements().wanted.get(place)).is_some_and(|found| *found)
+    }
+}
+
+impl Elements {
+    fn read(list: &str, shape: &Shape, objects: &[Arc<Object>]) -> Self {
+        let mut found = Self {
+            wanted: vec![false; shape.wanted.len()],
+            nested: vec![false; shape.nested.len()],
+            objects: vec![false; objects.len()],
+        };
+        let mut missing = shape.wanted.len();
+        let mut nested: Vec<(usize, &Literal)> = shape.nested.iter().enumerate().collect();
+        let mut objects: Vec<(usize, &Object)> = objects.iter().map(AsRef::as_ref).enumerate().collect();
+        json::elements(list, |element| {
+            if missing > 0
+                && let Some(value) = Primitive::read(element)
+                && let Ok(place) = shape.place(&value)
+                && let Some(seen) = found.wanted.get_mut(place)
+                && !std::mem::replace(seen, true)
+            {
+                missing -= 1;
+            }
+            nested.retain(|(place, value)| !(value.is(element) && mark(&mut found.nested, *place)));
+            if !objects.is_empty() {
+                let node = Node { in_list: true, ..Node::new(Some(element), shape) };
+                let mut walk = Walk { time: Timestamp::default(), recorder: None };
+                objects.retain(|(place, object)| {
+                    let fits = walk.inside(object, &node) == Some(true);
+                    !(fits && mark(&mut found.objects, *place))
+                });
+            }
+            missing > 0 || !nested.is_empty() || !objects.is_empty()
+        });
+        found
+    }
+}
+
+fn mark(found: &mut [bool], place: usize) -> bool {
+    if let Some(found) = found.get_mut(place) {
+        *found = true;
+    }
+    true
 }
 
 /// What a condition says about a value that is there.
@@ -164,10 +234,10 @@ struct Walk<'r> {
 }
 
 impl Walk<'_> {
-    fn schema(&mut self, schema: &Schema, node: &Node<'_>, in_list: bool) -> Option<bool> {
+    fn schema(&mut self, schema: &Schema, node: &Node<'_>) -> Option<bool> {
         match schema {
             Schema::Check(check) => self.check(check, node),
-            Schema::Object(object) => self.object(object, node, in_list),
+            Schema::Object(object) => self.object(object, node),
         }
     }
 
@@ -196,32 +266,23 @@ impl Walk<'_> {
         self.end(&fold)
     }
 
-    /// `in_list` says that `node` is an element of a list whose elements are being tried; lists in lists
-    /// are not looked into.
-    fn object(&mut self, object: &Object, node: &Node<'_>, in_list: bool) -> Option<bool> {
+    fn object(&mut self, object: &Object, node: &Node<'_>) -> Option<bool> {
         let mut fold = Fold::all();
         self.step(&mut fold, |walk| walk.each(Fold::all(), &object.checks, |walk, check| walk.check(check, node)));
-        match node.json {
-            Some(list) if object.looks_inside && !in_list && json::kind(list) == Kind::List => {
-                self.step(&mut fold, |walk| Some(walk.elements(object, list, node)));
-            }
-            _ => self.step(&mut fold, |walk| walk.inside(object, node, in_list)),
+        if object.looks_inside && !node.in_list && node.kind() == Some(Kind::List) {
+            self.step(&mut fold, |walk| {
+                let found = node.elements().objects.get(object.place).is_some_and(|found| *found);
+                walk.note_fields(object, node, Some(found));
+                Some(found)
+            });
+        } else {
+            self.step(&mut fold, |walk| walk.inside(object, node));
         }
         self.end(&fold)
     }
 
-    /// Whether an element of `list`, the value of `node`, fits what `object` asks besides its own checks.
-    fn elements(&mut self, object: &Object, list: &str, node: &Node<'_>) -> bool {
-        let found = json::any_element(list, |element| {
-            let mut quiet = Walk { time: self.time, recorder: None };
-            quiet.inside(object, &Node::new(Some(element), node.shape), true) == Some(true)
-        });
-        self.note_fields(object, node, Some(found));
-        found
-    }
-
     /// What an object asks besides its own checks.
-    fn inside(&mut self, object: &Object, node: &Node<'_>, in_list: bool) -> Option<bool> {
+    fn inside(&mut self, object: &Object, node: &Node<'_>) -> Option<bool> {
         let mut fold = Fold::all();
         if !object.fields.is_empty() && node.kind() != Some(Kind::Object) {
             let answer = node.json.map(|_| false);
@@ -232,27 +293,25 @@ impl Walk<'_> {
         } else {
             self.step(&mut fold, |walk| walk.each(Fold::all(), &object.fields, |walk, field| walk.field(field, node)));
         }
-        self.step(&mut fold, |walk| {
-            walk.each(Fold::all(), &object.branches, |walk, branch| walk.branch(branch, node, in_list))
-        });
+        self.step(&mut fold, |walk| walk.each(Fold::all(), &object.branches, |walk, branch| walk.branch(branch, node)));
         self.end(&fold)
     }
 
     fn field(&mut self, field: &Field, node: &Node<'_>) -> Option<bool> {
         let member = node.members().get(field.slot)?;
         let outer = self.recorder.as_mut().map(|recorder| recorder.enter(&field.key));
-        let answer = self.schema(&field.schema, member, false);
+        let answer = self.schema(&field.schema, member);
         if let (Some(recorder), Some(outer)) = (&mut self.recorder, outer) {
             recorder.leave(outer);
         }
         Some(answer == Some(true))
     }
 
-    fn branch(&mut self, branch: &Branch, node: &Node<'_>, in_list: bool) -> Option<bool> {
+    fn branch(&mut self, branch: &Branch, node: &Node<'_>) -> Option<bool> {
         match branch {
-            Branch::Any(all) => self.each(Fold::any(), all, |walk, schema| walk.schema(schema, node, in_list)),
-            Branch::All(all) => self.each(Fold::all(), all, |walk, schema| walk.schema(schema, node, in_list)),
-            Branch::Not(schema) => self.schema(schema, node, in_list).map(|holds| !holds),
+            Branch::Any(all) => self.each(Fold::any(), all, |walk, schema| walk.schema(schema, node)),
+            Branch::All(all) => self.each(Fold::all(), all, |walk, schema| walk.schema(schema, node)),
+            Branch::Not(schema) => self.schema(schema, node).map(|holds| !holds),
         }
     }
 
@@ -286,13 +345,16 @@ impl Walk<'_> {
 fn ask(test: &Test, json: &str, node: &Node<'_>, time: Timestamp) -> Answer {
     let list = json::kind(json) == Kind::List;
     match test {
-        Test::Is(value) if list => Answer::of(json::any_element(json, |element| value.is(element))),
+        Test::Is(value) if list => Answer::of(node.has(value)),
         Test::Is(value) => {
             let same = value.kind() == json::kind(json);
             Answer::of(same && node.primitive().is_some_and(|found| found.order(value).is_eq()))
         }
-        Test::HasAll(values) if list => Answer::of(values.all_in(json)),
-        Test::HasAll(_) => Answer::Misfit,
+        Test::HasAll(values, nested) if list => {
+            let has = |place: &usize| node.elements().nested.get(*place).is_some_and(|found| *found);
+            Answer::of(values.iter().all(|value| node.has(value)) && nested.iter().all(has))
+        }
+        Test::HasAll(..) => Answer::Misfit,
         Test::Equals(value) => Answer::of(value.is(json)),
         Test::Differs(value) => Answer::of(!value.is(json)),
         Test::Order(sense, bound) => order(*sense, bound, json, node),
@@ -318,16 +380,14 @@ fn order(sense: Sense, bound: &Primitive<'_>, json: &str, node: &Node<'_>) -> An
 fn one_of(values: &Values, json: &str, node: &Node<'_>) -> Answer {
     match json::kind(json) {
         Kind::Object => Answer::Misfit,
-        Kind::List => Answer::of(json::any_element(json, |element| {
-            Primitive::read(element).is_some_and(|found| values.has(&found))
-        })),
+        Kind::List => Answer::of(values.iter().any(|value| node.has(value))),
         _ => Answer::of(node.primitive().is_some_and(|found| values.has(&found))),
     }
 }
 
 fn contains(value: &Primitive<'_>, json: &str, node: &Node<'_>) -> Answer {
     if json::kind(json) == Kind::List {
-        return Answer::of(json::any_element(json, |element| value.is(element)));
+        return Answer::of(node.has(value));
     }
     match (value, node.primitive()) {
         // The standard library's search takes linear time, whatever the two texts are.

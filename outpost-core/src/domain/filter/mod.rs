@@ -42,13 +42,17 @@
 //!
 //! # What it costs
 //!
-//! The payload is read where it lies. Each object that the filter looks into is read once, however many
-//! conditions speak of it, so finding the values takes time linear in the payload's length times the filter's
-//! depth. Each condition then takes time linear in the value it looks at: that matters for long texts and
-//! lists only, and is bounded by the payload's length times the number of conditions on that value (for an
-//! object asked of a list, of conditions in it; each list or object within a bare list counts as one).
-//! Memory is a few words for each field of the filter, and the text of a string that is compared and holds
-//! escapes. It does not depend on how deep the payload is nested.
+//! The payload is read where it lies, and each object and list that the filter looks into is read once,
+//! however many conditions speak of it. So finding the values takes time linear in the payload's length times
+//! the filter's depth. What is done with them then:
+//!
+//! - comparing or searching a text takes time linear in that text, for each condition on it;
+//! - an element of a list takes the logarithm of the number of primitives that are looked for, and each object
+//!   or list that is looked for, or asked of the elements, once.
+//!
+//! The worst is therefore the payload's length times the number of conditions on one text or list.
+//! Memory is a few words for each field and listed value of the filter, and the text of a string that is
+//! compared and holds escapes. Neither memory nor stack depends on how deep the payload is nested.
 
 mod explain;
 mod json;
@@ -170,8 +174,8 @@ impl DestinationFilter {
 
     /// Whether the event fits.
     ///
-    /// Takes time linear in the payload's length times the filter's depth, and for each condition linear in
-    /// the value it looks at. Never fails: what cannot be read is missing.
+    /// Takes time linear in the payload's length times the filter's depth, and for each condition on a text or
+    /// a list linear in that. Never fails: what cannot be read is missing.
     #[must_use]
     pub fn matches(&self, input: &FilterInput<'_>) -> bool {
         matching::evaluate(self, input, None)

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 
@@ -139,7 +140,7 @@ impl Parser {
                     return Some(Schema::Check(self.check("$exist", text, Test::Exists(true))));
                 }
             }
-            return Some(Schema::Object(object));
+            return Some(Schema::Object(Arc::new(object)));
         }
         let (operator, test) = match (subject, kind) {
             (Subject::Event, _) => return self.problem("must be an object with fields such as data"),
@@ -149,9 +150,27 @@ impl Parser {
                     parser.no_operators(element);
                     parser.literal(element, depth + 1)
                 })?;
-                ("contains", Test::HasAll(Values::new(values)))
+                let mut plain = Vec::new();
+                let mut nested = Vec::new();
+                for value in values {
+                    match value {
+                        Literal::Primitive(value) => {
+                            shape.want(&value);
+                            plain.push(value);
+                        }
+                        value => {
+                            nested.push(shape.nested.len());
+                            shape.nested.push(value);
+                        }
+                    }
+                }
+                ("contains", Test::HasAll(Values::new(plain), nested))
             }
-            (Subject::Value, _) => ("equals", Test::Is(self.primitive(text)?)),
+            (Subject::Value, _) => {
+                let value = self.primitive(text)?;
+                shape.want(&value);
+                ("equals", Test::Is(value))
+            }
         };
         Some(Schema::Check(self.check(operator, text, test)))
     }
@@ -176,7 +195,16 @@ impl Parser {
                 };
                 let slot = shape.slot(&key);
                 let Some(inner) = shape.inner.get_mut(slot) else { return };
-                if let Some(schema) = parser.schema(value, subject, inner, depth + 1) {
+                if let Some(mut schema) = parser.schema(value, subject, inner, depth + 1) {
+                    // Only what a field asks can meet a list whole: within branches, the outermost object that
+                    // looks inside has gone to the elements already.
+                    if let Schema::Object(asked) = &mut schema
+                        && let Some(object) = Arc::get_mut(asked)
+                        && object.looks_inside
+                    {
+                        object.place = inner.objects.len();
+                        inner.objects.push(Arc::clone(asked));
+                    }
                     object.fields.push(Field { key: key.as_ref().into(), slot, schema });
                 }
             });
@@ -229,7 +257,7 @@ impl Parser {
         };
         let test = match test {
             Some(test) => test,
-            None => self.test(operator, operand, depth)?,
+            None => self.test(operator, operand, shape, depth)?,
         };
         let check = self.check(operator, operand, test);
         object.checks.push(check);
@@ -250,12 +278,12 @@ impl Parser {
     }
 
     /// The test of an operator on a value.
-    fn test(&mut self, operator: &str, operand: &str, depth: usize) -> Option<Test> {
+    fn test(&mut self, operator: &str, operand: &str, shape: &mut Shape, depth: usize) -> Option<Test> {
         let kind = json::kind(operand);
         match operator {
             "$eq" => Some(Test::Equals(self.literal(operand, depth)?)),
             "$neq" => Some(Test::Differs(self.literal(operand, depth)?)),
-            "$in" | "$nin" => self.membership(operator == "$in", operand, depth),
+            "$in" | "$nin" => self.membership(operator == "$in", operand, shape, depth),
             "$startsWith" => Some(Test::StartsWith(self.texts(operand, depth)?)),
             "$endsWith" => Some(Test::EndsWith(self.texts(operand, depth)?)),
             "$exist" => match kind {
@@ -269,19 +297,21 @@ impl Parser {
         }
     }
 
-    fn membership(&mut self, within: bool, operand: &str, depth: usize) -> Option<Test> {
+    fn membership(&mut self, within: bool, operand: &str, shape: &mut Shape, depth: usize) -> Option<Test> {
         match json::kind(operand) {
             Kind::List => {
                 let values = self.list(operand, depth, |parser, element| match json::kind(element) {
                     Kind::List | Kind::Object => parser.problem("must be a text, a number, true, false or null"),
-                    _ => Some(Literal::Primitive(parser.primitive(element)?)),
+                    _ => parser.primitive(element),
                 })?;
                 let values = Values::new(self.not_empty(values)?);
+                values.iter().for_each(|value| shape.want(value));
                 Some(if within { Test::In(values) } else { Test::NotIn(values) })
             }
             Kind::Object => self.problem("must be a list of values, or one value to look for"),
             _ => {
                 let value = self.primitive(operand)?;
+                shape.want(&value);
                 Some(if within { Test::Contains(value) } else { Test::ContainsNot(value) })
             }
         }

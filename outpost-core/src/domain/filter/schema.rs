@@ -1,17 +1,27 @@
 //! A filter as it is evaluated.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::literal::{Literal, Primitive, Values};
 use crate::values::time::Timestamp;
 
-/// Which members the filter looks into, of one object and of the objects in it.
+/// Everything that the filter asks of the members and elements of one value.
 ///
-/// Branches of `$or`, `$and` and `$not` share it, so that an object is read once, however many speak of it.
+/// Branches of `$or`, `$and` and `$not` share it, so that an object or a list is read once, however many
+/// conditions speak of it.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
+    /// Where among the members each key is.
     pub(super) slots: BTreeMap<Box<str>, usize>,
+    /// What is asked of each member.
     pub(super) inner: Vec<Shape>,
+    /// The primitives that are looked for in a list, sorted.
+    pub(super) wanted: Vec<Primitive<'static>>,
+    /// The lists and objects that are looked for in a list.
+    pub(super) nested: Vec<Literal>,
+    /// The objects that an element of a list must fit.
+    pub(super) objects: Vec<Arc<Object>>,
 }
 
 impl Shape {
@@ -25,13 +35,25 @@ impl Shape {
         self.inner.push(Self::default());
         slot
     }
+
+    /// Has `value` looked for in a list.
+    pub(super) fn want(&mut self, value: &Primitive<'static>) {
+        if let Err(place) = self.place(value) {
+            self.wanted.insert(place, value.clone());
+        }
+    }
+
+    /// Where among the wanted primitives `value` is, or would be.
+    pub(super) fn place(&self, value: &Primitive<'_>) -> Result<usize, usize> {
+        self.wanted.binary_search_by(|wanted| wanted.order(value))
+    }
 }
 
 /// What is asked of one value.
 #[derive(Debug)]
 pub(super) enum Schema {
     Check(Check),
-    Object(Object),
+    Object(Arc<Object>),
 }
 
 impl Schema {
@@ -50,6 +72,8 @@ pub(super) struct Object {
     pub(super) branches: Vec<Branch>,
     /// Whether it, or a branch of it, has fields.
     pub(super) looks_inside: bool,
+    /// Its place among the shape's objects, if it may be asked of a list's elements.
+    pub(super) place: usize,
     /// As it was written.
     pub(super) json: Box<str>,
 }
@@ -84,8 +108,8 @@ pub(super) struct Check {
 pub(super) enum Test {
     /// A bare primitive: the value, or an element of the list.
     Is(Primitive<'static>),
-    /// A bare list: each is an element of the list.
-    HasAll(Values),
+    /// A bare list: each is an element of the list; the others are places among the shape's nested values.
+    HasAll(Values, Vec<usize>),
     Equals(Literal),
     Differs(Literal),
     /// Against a number or a text.

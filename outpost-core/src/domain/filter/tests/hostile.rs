@@ -105,7 +105,8 @@ fn large_payloads_of_every_shape_are_read() {
         (r#"{"data":{"v":{"a":3}}}"#, &objects, false),
         (r#"{"data":{"last":1}}"#, &deep, true),
         (r#"{"data":{"x":{"a":1}}}"#, &deep, false),
-        (r#"{"data":{"x":[[]]}}"#, &deep, false),
+        (r#"{"data":{"x":{"$or":[{"a":1},5,{"$in":[6]},{"$not":{"b":[1]}}]}}}"#, &deep, true),
+        (r#"{"data":{"x":{"$or":[{"a":1},5,[[7]]]}}}"#, &deep, false),
         (r#"{"data":{"x":{"$eq":[[[[]]]]}}}"#, &deep, false),
         (&format!("{{\"data\":{eight}}}"), &deep_objects, false),
         (r#"{"data":{"v":{"$endsWith":"ab","$startsWith":"aa"}}}"#, &long, true),
@@ -118,16 +119,28 @@ fn large_payloads_of_every_shape_are_read() {
 }
 
 #[test]
-fn an_object_is_read_once_however_many_conditions_speak_of_it() {
-    let data = format!("{{\"in\":{{{}\"k\":249}}}}", "\"x\":0,".repeat(1 << 12));
-    let read_for = |count: usize| {
-        let branches: Vec<String> = (0..count).map(|n| format!("{{\"data\":{{\"in\":{{\"k\":{n}}}}}}}")).collect();
-        let filter = filter(&format!("{{\"$or\":[{}]}}", branches.join(",")));
-        let before = READ.get();
-        assert_eq!(filter.matches(&Sample::of(data.clone()).input()), count == 250);
-        READ.get() - before
-    };
-    let (one, many) = (read_for(1), read_for(250));
-    assert_eq!(one, many);
-    assert!(one > data.len() && one < 2 * data.len() + 100, "{one} bytes of {} read in two levels", data.len());
+fn objects_and_lists_are_read_once_however_many_conditions_speak_of_them() {
+    let object = format!("{{\"in\":{{{}\"k\":249}}}}", "\"x\":0,".repeat(1 << 12));
+    let list = format!("{{\"in\":[{}{{\"k\":249}},249]}}", "{\"k\":\"x\"},".repeat(1 << 12));
+    for (data, condition, levels) in [
+        (&object, "{\"k\":N}", 2),
+        (&list, "{\"k\":N}", 3),
+        (&list, "N", 2),
+        (&list, "[N]", 2),
+        (&list, "{\"$in\":N}", 2),
+        (&list, "{\"$in\":[N]}", 2),
+        (&list, "{\"$not\":{\"$nin\":[N]}}", 2),
+    ] {
+        let read_for = |count: usize| {
+            let branch = |n: usize| format!("{{\"data\":{{\"in\":{}}}}}", condition.replace('N', &n.to_string()));
+            let branches: Vec<String> = (0..count).map(branch).collect();
+            let filter = filter(&format!("{{\"$or\":[{}]}}", branches.join(",")));
+            let before = READ.get();
+            assert_eq!(filter.matches(&Sample::of(data.as_bytes()).input()), count == 250, "{condition}");
+            READ.get() - before
+        };
+        let (one, many) = (read_for(1), read_for(250));
+        assert_eq!(one, many, "{condition}");
+        assert!(one > data.len() && one < levels * data.len(), "{condition}: {one} bytes of {}", data.len());
+    }
 }

@@ -394,6 +394,10 @@ proptest! {
             prop_assert_eq!(turned.matches(&sample.input()), !expected);
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn any_filter_and_any_payload_are_answered(schema in odd_json(), data in odd_json(), part in odd_json()) {
@@ -453,11 +457,11 @@ fn write_filter(schema: &Value, text: &mut String) {
 fn random_filters_meet_random_events_both_ways() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut matched = 0;
-    let total = 2000;
+    let total = 500;
     for seed in 0..total {
         let schema = whole_filter().new_tree(&mut runner).unwrap().current();
         let data = payload().new_tree(&mut runner).unwrap().current();
         matched += usize::from(both(&schema, &data, seed).0);
     }
-    assert!((300..1700).contains(&matched), "{matched} of {total} matched: the random tests would prove little");
+    assert!((75..425).contains(&matched), "{matched} of {total} matched: the random tests would prove little");
 }
