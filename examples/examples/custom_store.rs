@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use outpost_core::store::{
-    Apply, ApplyOutcome, Claim, Claimed, Durability, Fetch, Ingest, IngestOutcome, Row, Scan, ScanPage, Settle,
-    SettleOutcome, StoreProfile, StoreResult, Sweep, Swept,
+    Apply, ApplyOutcome, Claim, Claimed, Durability, Fetch, Ingest, IngestOutcome, Prune, Pruned, RollupRows, Rollups,
+    Row, Scan, ScanPage, Settle, SettleOutcome, StoreProfile, StoreResult, Sweep, Swept,
 };
 use outpost_core::{Store, StoreError, StoreErrorKind, Timestamp, conformance};
 
@@ -43,6 +43,12 @@ impl Store for MyStore {
     }
     async fn sweep(&self, _: Sweep) -> StoreResult<Swept> {
         not_yet("sweep")
+    }
+    async fn prune(&self, _: Prune) -> StoreResult<Pruned> {
+        not_yet("prune")
+    }
+    async fn rollups(&self, _: Rollups) -> StoreResult<RollupRows> {
+        not_yet("rollups")
     }
     async fn changed(&self, _since: u64) -> StoreResult<u64> {
         std::future::pending().await

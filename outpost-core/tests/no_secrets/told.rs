@@ -180,7 +180,7 @@ async fn errors_about_input_never_repeat_it() {
     log::catch();
     let receiver = Receiver::answering("").await;
     let (outpost, _signals) = engine(MemoryStore::new(), ring(1)).await;
-    outpost.tenants().put("t", None).await.unwrap();
+    let tenant = outpost.tenants().put("t", None).await.unwrap().tenant;
     let refuse = |error: Error| {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert_silent(&error);
@@ -195,7 +195,7 @@ async fn errors_about_input_never_repeat_it() {
         ("config", "url", "https://x.test:canary/"),
         ("config", "url", "https://[canary/"),
         ("config", "url", "https://can%61ry:\u{e9}@x.test/\u{e9}canary"),
-        // Well-formed, but a private address: this one is logged.
+        // Well-formed, but a private address.
         ("config", "url", "http://canary:canary@10.0.0.1/?token=canary"),
         ("config", "custom_headers", "canary"),
         ("config", "custom_headers", r#"{"X-A":"canary\r\nX-B: c"}"#),
@@ -227,5 +227,10 @@ async fn errors_about_input_never_repeat_it() {
         refuse(outpost.publish("t", NewEvent::new("user.created", data)).await.unwrap_err());
     }
     refuse(outpost.publish("t", event().metadata("trace", "parrot\n")).await.unwrap_err());
-    log::assert_clean_and_with("refused a destination's address");
+    // What a tenant is not told is logged.
+    let user = Actor::Tenant { tenant: tenant.id, incarnation: tenant.incarnation, capabilities: Capabilities::ALL };
+    let mut new = destination(&receiver);
+    new.config = map(&[("url", "http://canary:canary@10.0.0.1/?token=canary")]);
+    refuse(outpost.acting_as(user).destinations().create("t", new).await.unwrap_err());
+    log::assert_clean_and_with("refused a destination");
 }
