@@ -234,4 +234,15 @@ mod tests {
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
+
+    #[test]
+    fn rollups_are_one_range_of_the_table_or_of_the_index() {
+        let conn = Connection::open_in_memory().unwrap();
+        let sql = Sql::new("test_");
+        schema::migrate(&conn, "test_", |conn| Ok(conn.execute_batch("BEGIN IMMEDIATE")?)).unwrap();
+        let own = plan(&conn, &sql.rollups_of);
+        assert!(own.contains("PRIMARY KEY (tenant=? AND level=? AND kind=? AND start>? AND start<?)"), "{own}");
+        let all = plan(&conn, &sql.rollups_all);
+        assert!(all.contains("test_rollups_time (level=? AND kind=? AND start>? AND start<?)"), "{all}");
+    }
 }
