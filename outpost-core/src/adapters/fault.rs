@@ -39,8 +39,18 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 8] =
-        [Self::Apply, Self::Fetch, Self::Scan, Self::Ingest, Self::Claim, Self::Settle, Self::Sweep, Self::Changed];
+    pub const ALL: [Self; 10] = [
+        Self::Apply,
+        Self::Fetch,
+        Self::Scan,
+        Self::Ingest,
+        Self::Claim,
+        Self::Settle,
+        Self::Sweep,
+        Self::Prune,
+        Self::Rollups,
+        Self::Changed,
+    ];
 }
 
 /// How a call goes wrong.
