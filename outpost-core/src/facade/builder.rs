@@ -366,10 +366,12 @@ impl OutpostBuilder {
                 topics: self.topics,
             },
         };
-        let outpost = Outpost::over(Shared::start(parts, runtime));
-        // A handle that is dropped stops the engine.
+        let (shared, queues) = Shared::new(parts, runtime);
+        let outpost = Outpost::over(shared);
+        // Before anything is sent: with the wrong key every delivery would fail.
         outpost.check_key().await?;
         outpost.install_operator(self.operator).await?;
+        outpost.shared().run(queues);
         Ok(outpost)
     }
 }

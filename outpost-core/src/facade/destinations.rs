@@ -227,7 +227,7 @@ impl Destinations<'_> {
     }
 
     /// Makes a new signing secret. The old one stays valid for `overlap` (24 h by default), and requests are
-    /// signed with both meanwhile.
+    /// signed with both meanwhile; earlier ones end with it at the latest, so no overlap voids them all.
     ///
     /// # Errors
     /// [`Forbidden`](ErrorKind::Forbidden) without [`Capability::Secrets`]; [`Invalid`](ErrorKind::Invalid)

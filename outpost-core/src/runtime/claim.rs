@@ -81,6 +81,8 @@ async fn claim_once(shared: &Arc<Shared>, now: Timestamp) -> StoreResult<bool> {
         saturated: plan.saturated,
         rest: REST,
     };
+    // A shutdown waits for what the claim brings, to give it back.
+    let _open = shared.hold_open();
     let claimed = match shared.store.claim(request).await {
         Ok(claimed) => claimed,
         Err(error) => {
@@ -88,7 +90,7 @@ async fn claim_once(shared: &Arc<Shared>, now: Timestamp) -> StoreResult<bool> {
             return Err(error);
         }
     };
-    shared.store_works();
+    shared.store_works("claim");
     for next in claimed.next.into_iter().chain(wake_at) {
         shared.next_due.fetch_min(next.as_millis(), Ordering::AcqRel);
     }

@@ -46,9 +46,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submissio
             })
             .count();
         let batch: Vec<Submission> = waiting.drain(..fitting.max(1)).collect();
-        shared.hold_open(1, true);
+        let _open = shared.hold_open();
         store_batch(&shared, batch).await;
-        shared.hold_open(1, false);
     }
 }
 
@@ -96,7 +95,7 @@ async fn commit(shared: &Shared, request: Ingest) -> (StoreResult<Vec<IngestOutc
     loop {
         match shared.store.ingest(request.clone()).await {
             Ok(outcomes) => {
-                shared.store_works();
+                shared.store_works("publish");
                 return (Ok(outcomes), tries > 0);
             }
             Err(error) if error.kind == StoreErrorKind::Unknown && tries < UNKNOWN_TRIES => {

@@ -22,7 +22,7 @@ pub mod upkeep;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -88,6 +88,8 @@ const REST: Duration = Duration::from_secs(1);
 const MAX_UNSETTLED: u32 = 4096;
 /// Test events on their way at once; they do not count into the concurrency.
 const MAX_TESTS: usize = 32;
+/// The operations that are tried again until they succeed, so that it is known when they work again.
+const MAIN_OPERATIONS: [&str; 3] = ["publish", "settle", "claim"];
 /// Published events that wait for the store; further publishers wait for a place.
 const INGEST_QUEUE: usize = 4096;
 
@@ -132,10 +134,17 @@ pub(crate) struct Shared {
     phase: watch::Sender<Phase>,
     runtime: tokio::runtime::Handle,
     tasks: Mutex<JoinSet<()>>,
-    failing: AtomicBool,
+    /// Operations of the store whose latest try failed.
+    failing: Mutex<Vec<&'static str>>,
 }
 
-/// What the builder hands over, with the receiving ends that the tasks take.
+/// The receiving ends that the tasks take.
+pub(crate) struct Queues {
+    submissions: mpsc::Receiver<Submission>,
+    outcomes: mpsc::UnboundedReceiver<Ended>,
+}
+
+/// What the builder hands over.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) transports: HashMap<String, Arc<dyn Transport>>,
@@ -153,10 +162,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// Starts the tasks on `runtime`.
-    pub(crate) fn start(parts: Parts, runtime: tokio::runtime::Handle) -> Arc<Self> {
+    /// Everything in its place, and what its tasks will read from; they run on `runtime` once
+    /// [`run`](Self::run) starts them.
+    pub(crate) fn new(parts: Parts, runtime: tokio::runtime::Handle) -> (Arc<Self>, Queues) {
         let (publishing, submissions) = mpsc::channel(INGEST_QUEUE);
         let (ended, outcomes) = mpsc::unbounded_channel();
+        let queues = Queues { submissions, outcomes };
         let shared = Arc::new(Self {
             scheduler: Mutex::new(Scheduler::new(parts.settings.limits)),
             store: parts.store,
@@ -182,17 +193,21 @@ impl Shared {
             phase: watch::Sender::new(Phase::Running),
             runtime,
             tasks: Mutex::new(JoinSet::new()),
-            failing: AtomicBool::new(false),
+            failing: Mutex::default(),
         });
-        shared.spawn(ingest::run(shared.clone(), submissions));
-        shared.spawn(settle::run(shared.clone(), outcomes));
-        shared.spawn(claim::run(shared.clone()));
-        shared.spawn(upkeep::watch(shared.clone()));
-        shared.spawn(upkeep::sweep(shared.clone()));
-        shared.spawn(upkeep::prune(shared.clone()));
-        shared.spawn(replay::run(shared.clone()));
-        shared.sweep.notify_one();
-        shared
+        (shared, queues)
+    }
+
+    /// Starts the tasks.
+    pub(crate) fn run(self: &Arc<Self>, queues: Queues) {
+        self.spawn(ingest::run(self.clone(), queues.submissions));
+        self.spawn(settle::run(self.clone(), queues.outcomes));
+        self.spawn(claim::run(self.clone()));
+        self.spawn(upkeep::watch(self.clone()));
+        self.spawn(upkeep::sweep(self.clone()));
+        self.spawn(upkeep::prune(self.clone()));
+        self.spawn(replay::run(self.clone()));
+        self.sweep.notify_one();
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -274,16 +289,10 @@ impl Shared {
         }
     }
 
-    /// Counts a batch of published events as unfinished work while it is being stored.
-    fn hold_open(&self, by: u32, until_done: bool) {
-        if until_done {
-            self.unsettled.fetch_add(by, Ordering::AcqRel);
-        } else {
-            self.unsettled.fetch_sub(by, Ordering::AcqRel);
-            if self.phase() != Phase::Running {
-                self.progress.notify_waiters();
-            }
-        }
+    /// Counts one thing as unfinished for as long as the answer lives.
+    fn hold_open(&self) -> HeldOpen<'_> {
+        self.unsettled.fetch_add(1, Ordering::AcqRel);
+        HeldOpen(self)
     }
 
     /// Tells the observer of a failing store, and waits before the next try: longer each time.
@@ -291,19 +300,30 @@ impl Shared {
         let delay = Duration::from_millis(50 << (*tries).min(9)).min(Duration::from_secs(15));
         *tries = tries.saturating_add(1);
         tracing::warn!(operation, error = message, retry_in = ?delay, "the store fails");
-        self.failing.store(true, Ordering::Release);
+        {
+            let mut failing = lock(&self.failing);
+            if MAIN_OPERATIONS.contains(&operation) && !failing.contains(&operation) {
+                failing.push(operation);
+            }
+        }
         self.tell(|| Signal::StoreFailing { operation, message: message.to_owned(), retry_in: delay });
         self.clock.sleep(delay).await;
     }
 
     /// Whether the store fails or has failed and outcomes still wait to be written.
     fn is_behind(&self) -> bool {
-        self.failing.load(Ordering::Acquire) && self.unsettled.load(Ordering::Acquire) > 0
+        !lock(&self.failing).is_empty() && self.unsettled.load(Ordering::Acquire) > 0
     }
 
-    /// Says that an operation of the store succeeded.
-    fn store_works(&self) {
-        if self.failing.load(Ordering::Acquire) && self.failing.swap(false, Ordering::AcqRel) {
+    /// Says that an operation of the store succeeded. The store has recovered when everything works again.
+    fn store_works(&self, operation: &'static str) {
+        let recovered = {
+            let mut failing = lock(&self.failing);
+            let before = failing.len();
+            failing.retain(|failed| *failed != operation);
+            before > 0 && failing.is_empty()
+        };
+        if recovered {
             self.tell(|| Signal::StoreRecovered);
         }
     }
@@ -348,5 +368,17 @@ impl Shared {
     pub(crate) fn stop(&self) {
         self.phase.send_modify(|phase| *phase = Phase::Stopped);
         lock(&self.tasks).abort_all();
+    }
+}
+
+/// Something unfinished, which a shutdown waits for.
+struct HeldOpen<'a>(&'a Shared);
+
+impl Drop for HeldOpen<'_> {
+    fn drop(&mut self) {
+        self.0.unsettled.fetch_sub(1, Ordering::AcqRel);
+        if self.0.phase() != Phase::Running {
+            self.0.progress.notify_waiters();
+        }
     }
 }

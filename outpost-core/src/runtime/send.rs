@@ -18,7 +18,7 @@ use crate::engine::scheduler::Work;
 use crate::ports::clock::random_u64;
 use crate::ports::store::{ClaimedDelivery, SettleAction, SettleItem};
 use crate::ports::transport::{DeliveryError, Message, Receipt, Target, Transport};
-use crate::values::id::AttemptId;
+use crate::values::id::{AttemptId, Incarnation};
 
 /// The transport keeps the deadline; this much later the engine stops waiting for one that does not.
 const TRANSPORT_GRACE: Duration = Duration::from_secs(2);
@@ -43,18 +43,30 @@ fn next(shared: &Shared) -> Option<Work> {
     shared.scheduler().next(shared.now())
 }
 
+/// A delivery that counts as on its way until this is dropped.
+struct OnItsWay<'a> {
+    shared: &'a Shared,
+    destination: Incarnation,
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        let now = self.shared.now();
+        self.shared.scheduler().finished(self.destination, now);
+    }
+}
+
 /// Sends one delivery after the other for as long as there is one, which saves starting a task for each.
 async fn send_on(shared: Arc<Shared>, first: Work) {
     let mut work = Some(first);
     while let Some(current) = work {
         let destination = current.delivery.key.destination;
+        // Also when a port panics under it: its place must not stay taken.
+        let on_its_way = OnItsWay { shared: &shared, destination };
         send(&shared, current).await;
+        drop(on_its_way);
         let now = shared.now();
-        let refill = {
-            let mut scheduler = shared.scheduler();
-            scheduler.finished(destination, now);
-            scheduler.wants_refill(destination, now)
-        };
+        let refill = shared.scheduler().wants_refill(destination, now);
         if refill || shared.next_due.load(Ordering::Acquire) <= now.as_millis() {
             shared.wake.notify_one();
         }

@@ -160,7 +160,7 @@ async fn commit(shared: &Shared, items: Vec<SettleItem>, refused_tries: u32) -> 
         let request = Settle { now: shared.now(), items: items.clone() };
         let error = match shared.store.settle(request).await {
             Ok(outcomes) => {
-                shared.store_works();
+                shared.store_works("settle");
                 return Ok(outcomes);
             }
             Err(error) => error,

@@ -128,13 +128,16 @@ pub(super) fn rotate(
     let Some(current) = get(SECRET) else {
         return Err(vec![Problem::new("credentials.secret", "is required before it can be rotated")]);
     };
-    let mut replaced = vec![Older { secret: current.clone(), invalid_at: rotation.now.after(rotation.overlap) }];
+    // None outlives the one that is replaced now: no overlap means that every secret before is void.
+    let end = rotation.now.after(rotation.overlap);
+    let mut replaced = vec![Older { secret: current.clone(), invalid_at: end }];
     if let Some((secret, until)) = get(PREVIOUS).zip(get(PREVIOUS_UNTIL)) {
         let invalid_at =
             Timestamp::parse("credentials.previous_secret_invalid_at", until).map_err(|problem| vec![problem])?;
         replaced.push(Older { secret: secret.clone(), invalid_at });
     }
     replaced.extend(older(credentials).map_err(|problem| vec![problem])?);
+    replaced.iter_mut().for_each(|entry| entry.invalid_at = entry.invalid_at.min(end));
     replaced.retain(|entry| entry.invalid_at > rotation.now);
     replaced.truncate(MAX_LIVE - 1);
 
@@ -201,7 +204,9 @@ mod tests {
         credentials = rotate(&credentials, Rotation { now: at(500), overlap }, &entropy).unwrap();
         assert!(!credentials.contains_key(OLDER));
         assert_eq!(live(&credentials, at(500)), 2);
-        credentials = rotate(&credentials, Rotation { now: at(700), overlap: Duration::ZERO }, &entropy).unwrap();
+        credentials = rotate(&credentials, Rotation { now: at(550), overlap }, &entropy).unwrap();
+        assert_eq!(live(&credentials, at(551)), 3);
+        credentials = rotate(&credentials, Rotation { now: at(552), overlap: Duration::ZERO }, &entropy).unwrap();
         assert_eq!(credentials.keys().collect::<Vec<_>>(), [SECRET]);
     }
 
