@@ -91,7 +91,7 @@ impl Tx<'_> {
                 }
                 examined += 1;
                 let is_young = event.created_at >= request.before;
-                let ended = if is_young { None } else { self.ended(event.seq, request.before)? };
+                let ended = if is_young { None } else { self.ended(event.seq, (request.now, request.before))? };
                 match ended {
                     Some(deliveries) => self.forget_event(&event, &deliveries, &mut pruned)?,
                     None => pruned.kept += 1,
@@ -152,13 +152,13 @@ impl Tx<'_> {
     }
 
     /// An event's deliveries, if all of them have ended before.
-    fn ended(&self, seq: i64, before: Timestamp) -> Fallible<Option<Vec<i64>>> {
+    fn ended(&self, seq: i64, (now, before): (Timestamp, Timestamp)) -> Fallible<Option<Vec<i64>>> {
         let mut statement = self.conn.prepare_cached(&self.sql.deliveries_of)?;
         let mut rows = statement.query([seq])?;
         let mut ended = Vec::new();
         while let Some(row) = rows.next()? {
             let stored = rows::delivery(row)?;
-            if !stored.record.is_settled() || stored.record.finished_at.is_none_or(|at| at >= before) {
+            if !stored.record.is_settled(now) || stored.record.finished_at.is_none_or(|at| at >= before) {
                 return Ok(None);
             }
             ended.push(stored.seq);

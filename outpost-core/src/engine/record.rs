@@ -217,8 +217,9 @@ impl DeliveryRecord {
 
     /// Whether nothing more will happen to it by itself: it may be pruned once it is old enough.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
-        !self.state.is_open() && self.due.is_none()
+    pub fn is_settled(&self, now: Timestamp) -> bool {
+        // A lease that has lapsed on something cancelled leaves a due time behind that nobody comes for.
+        !self.state.is_open() && self.requested.is_none() && !self.is_leased(now)
     }
 
     /// Whether somebody may be sending it.

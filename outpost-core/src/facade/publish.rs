@@ -352,6 +352,8 @@ impl Outpost {
         self.admit(OPERATION, tenant, crate::domain::actor::Capability::Read).await?;
         let shared = self.shared();
         let checked = check(shared, tenant, event)?;
+        // Publishing notices when it is behind another process; here nothing would.
+        shared.directory.forget_tenant(&checked.tenant);
         let view = shared.tenant_view(&checked.tenant).await.map_err(|error| of_store(OPERATION, error))?;
         let view = view.ok_or_else(|| Error::new(ErrorKind::NotFound, OPERATION, "tenant not found"))?;
         let event = event_of(&checked, &view);

@@ -32,7 +32,7 @@ impl State {
                 break;
             }
             last = Some(write_position(&place));
-            if self.is_over(tenant, &event, request.before) {
+            if self.is_over(tenant, &event, (request.now, request.before)) {
                 self.forget_event(place, tenant, &event, &mut pruned);
             } else {
                 pruned.kept += 1;
@@ -41,14 +41,14 @@ impl State {
         pruned
     }
 
-    fn is_over(&self, tenant: Incarnation, event: &EventId, before: Timestamp) -> bool {
+    fn is_over(&self, tenant: Incarnation, event: &EventId, (now, before): (Timestamp, Timestamp)) -> bool {
         let id = (tenant, event.clone());
         let stored = self.events.get(&id).is_some_and(|event| event.created_at < before);
         let deliveries = self.fan_out.get(&id).into_iter().flatten();
         let mut records = deliveries.filter_map(|destination| {
             self.deliveries.get(&DeliveryKey { destination: *destination, event: event.clone() })
         });
-        stored && records.all(|(_, found)| found.is_settled() && found.finished_at.is_some_and(|at| at < before))
+        stored && records.all(|(_, found)| found.is_settled(now) && found.finished_at.is_some_and(|at| at < before))
     }
 
     fn forget_event(&mut self, place: Position, tenant: Incarnation, event: &EventId, pruned: &mut Pruned) {
