@@ -29,6 +29,10 @@ pub use domain::destination::{
 pub use domain::egress::{EgressPolicy, EgressPolicyBuilder, Refused};
 pub use domain::event::{Event, Fingerprint};
 pub use domain::health::{Health, HealthNews, HealthPolicy, Judge, Judgement, LEAST_FAILURES, WARNINGS};
+pub use domain::metrics::{
+    Dimension, Granularity, MAX_FILTER_VALUES, MAX_METRIC_ROWS, Measure, MetricValue, MetricsFilter, MetricsOf,
+    MetricsQuery, MetricsReport, MetricsRow, TimeUnit,
+};
 pub use domain::retry::{MAX_ATTEMPTS, MAX_DELAY, RetryPolicy, Schedule};
 pub use domain::rollup;
 pub use domain::settings::{DeliverySettings, MAX_RATE, MAX_RATE_PERIOD, MIN_TIMEOUT, RateLimit};
@@ -40,7 +44,7 @@ pub use engine::record::{
     DeliveryRecord, DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken, RequestRefusal,
 };
 pub use facade::{
-    AttemptFilter, Deliveries, DeliveryFilter, Destinations, EventFilter, Events, MAX_PUBLISH_BATCH, NewEvent,
+    AttemptFilter, Deliveries, DeliveryFilter, Destinations, EventFilter, Events, MAX_PUBLISH_BATCH, Metrics, NewEvent,
     OfDestination, OfTenant, Outpost, OutpostBuilder, Published, PutTenant, Scope, Tenants,
 };
 pub use ports::clock::{BoxFuture, Clock, Entropy};

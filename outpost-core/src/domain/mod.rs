@@ -8,6 +8,7 @@ pub mod destination;
 pub mod egress;
 pub mod event;
 pub mod health;
+pub mod metrics;
 pub mod retry;
 pub mod rollup;
 pub mod settings;

@@ -5,6 +5,7 @@ mod deliveries;
 mod destinations;
 mod events;
 mod listing;
+mod metrics;
 mod publish;
 mod tenants;
 
@@ -16,6 +17,7 @@ pub use self::deliveries::{AttemptFilter, Deliveries, DeliveryFilter, OfDestinat
 pub use self::destinations::Destinations;
 pub use self::events::{EventFilter, Events, OfTenant};
 pub use self::listing::Scope;
+pub use self::metrics::Metrics;
 pub use self::publish::{MAX_PUBLISH_BATCH, NewEvent, Published};
 pub use self::tenants::{PutTenant, Tenants};
 use crate::domain::actor::{Actor, Capability};
@@ -95,6 +97,12 @@ impl Outpost {
     #[must_use]
     pub const fn deliveries(&self) -> Deliveries<'_> {
         Deliveries(self)
+    }
+
+    /// Counts, rates and latencies.
+    #[must_use]
+    pub const fn metrics(&self) -> Metrics<'_> {
+        Metrics(self)
     }
 
     /// The kinds of destination there are, ordered by name.
