@@ -34,6 +34,10 @@ pub use domain::filter::{
     MAX_FILTER_DEPTH, MAX_FILTER_LEN, MAX_FILTER_VALUES,
 };
 pub use domain::health::{Health, HealthNews, HealthPolicy, Judge, Judgement, LEAST_FAILURES, WARNINGS};
+pub use domain::metrics::{
+    Dimension, Granularity, MAX_METRIC_FILTER_VALUES, MAX_METRIC_ROWS, Measure, MetricValue, MetricsFilter, MetricsOf,
+    MetricsQuery, MetricsReport, MetricsRow, TimeUnit,
+};
 pub use domain::operator::{OPERATOR_DESTINATION, OPERATOR_TENANT, OPERATOR_TOPICS};
 pub use domain::replay::{MAX_REPLAY_TOPICS, Replay, ReplayRequest, ReplayState};
 pub use domain::retry::{MAX_ATTEMPTS, MAX_DELAY, RetryPolicy, Schedule};
@@ -48,8 +52,8 @@ pub use engine::record::{
 };
 pub use facade::{
     AttemptFilter, Deliveries, DeliveryFilter, Destinations, Erased, EventFilter, Events, MAX_PUBLISH_BATCH,
-    MAX_REPLAYS, MatchVerdict, NewEvent, OfDestination, OfTenant, OperatorDestination, Outpost, OutpostBuilder,
-    Published, PutTenant, ReplayPreview, Replays, Resealed, Scope, Tenants, TestEvent, WouldReceive,
+    MAX_REPLAYS, MatchVerdict, Metrics, NewEvent, OfDestination, OfTenant, OperatorDestination, Outpost,
+    OutpostBuilder, Published, PutTenant, ReplayPreview, Replays, Resealed, Scope, Tenants, TestEvent, WouldReceive,
 };
 pub use ports::clock::{BoxFuture, Clock, Entropy};
 pub use ports::net::{Dialer, Io, Resolver};

@@ -9,6 +9,7 @@ pub mod egress;
 pub mod event;
 pub mod filter;
 pub mod health;
+pub mod metrics;
 pub mod operator;
 pub mod replay;
 pub mod retry;

@@ -7,6 +7,7 @@ mod events;
 mod housekeeping;
 mod limits;
 mod listing;
+mod metrics;
 mod operator;
 mod publish;
 mod replays;
@@ -23,6 +24,7 @@ pub use self::destinations::Destinations;
 pub use self::events::{EventFilter, Events, OfTenant};
 pub use self::housekeeping::{Erased, Resealed};
 pub use self::listing::Scope;
+pub use self::metrics::Metrics;
 pub use self::operator::OperatorDestination;
 pub use self::publish::{MAX_PUBLISH_BATCH, MatchVerdict, NewEvent, Published, WouldReceive};
 pub use self::replays::{MAX_REPLAYS, ReplayPreview, Replays};
@@ -105,6 +107,12 @@ impl Outpost {
     #[must_use]
     pub const fn deliveries(&self) -> Deliveries<'_> {
         Deliveries(self)
+    }
+
+    /// Counts, rates and latencies.
+    #[must_use]
+    pub const fn metrics(&self) -> Metrics<'_> {
+        Metrics(self)
     }
 
     /// Replays.
