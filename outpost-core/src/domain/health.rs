@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::Attempt;
 use super::destination::{Disabled, DisabledBy};
 use crate::values::error::Problem;
+use crate::values::text::cut;
 use crate::values::time::Timestamp;
 
 /// The shares of [`HealthPolicy::consecutive_failures`] at which a warning is given, in percent.
@@ -207,15 +208,10 @@ fn share(limit: u32, percent: u8) -> u32 {
 
 /// How an attempt failed, in words that the tenant may see.
 pub(crate) fn said(attempt: &Attempt) -> String {
-    let mut text = match &attempt.error {
-        Some(error) => error.message.clone(),
-        None => format!("the receiver answered {}", attempt.outcome.code),
-    };
-    if text.len() > MAX_ERROR {
-        let cut = (0..=MAX_ERROR).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(cut);
+    match &attempt.error {
+        Some(error) => cut(&error.message, MAX_ERROR).to_owned(),
+        None => format!("the receiver answered {}", cut(&attempt.outcome.code, MAX_ERROR)),
     }
-    text
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::attempt::Attempt;
 use super::delivery::Trigger;
 use super::event::Event;
 use crate::values::id::Incarnation;
+use crate::values::text::cut;
 use crate::values::time::Timestamp;
 
 /// How long the time is that one rollup covers. All are in UTC.
@@ -277,9 +278,7 @@ pub fn of_event(event: &Event, matched: impl Iterator<Item = Incarnation> + Clon
 /// The rollups that an attempt counts into, one in each level; none for a test.
 pub fn of_attempt(attempt: &Attempt) -> impl Iterator<Item = RollupKey> {
     let levels = if attempt.trigger == Trigger::Test { &[][..] } else { &Level::ALL[..] };
-    let code = &attempt.outcome.code;
-    let cut = (0..=code.len().min(MAX_CODE)).rev().find(|at| code.is_char_boundary(*at)).unwrap_or(0);
-    let code: Arc<str> = Arc::from(code.get(..cut).unwrap_or_default());
+    let code: Arc<str> = Arc::from(cut(&attempt.outcome.code, MAX_CODE));
     levels.iter().map(move |level| RollupKey {
         level: *level,
         start: level.start_of(attempt.time),

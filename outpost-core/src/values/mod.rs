@@ -4,4 +4,5 @@ pub mod error;
 pub mod id;
 pub mod page;
 pub mod secret;
+pub mod text;
 pub mod time;

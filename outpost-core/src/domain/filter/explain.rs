@@ -5,8 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::matching::{Answer, Fold};
-use super::path::{cut, push_key};
+use super::path::push_key;
 use super::schema::{Check, Sense, Test};
+use crate::values::text::cut;
 
 /// The most bytes of a value that an explanation shows.
 pub const MAX_EXPLAINED_VALUE: usize = 200;

@@ -1,5 +1,7 @@
 //! Paths for people: `data.items[0]["odd key"]`.
 
+use crate::values::text::cut;
+
 /// The most bytes of one key that a path shows.
 const MAX_KEY: usize = 64;
 
@@ -23,9 +25,4 @@ pub(super) fn push_key(path: &mut String, key: &str) {
 /// Adds a place in a list to a path.
 pub(super) fn push_index(path: &mut String, index: usize) {
     path.push_str(&format!("[{index}]"));
-}
-
-/// The longest start of `text` of at most `max` bytes that ends between characters.
-pub(super) fn cut(text: &str, max: usize) -> &str {
-    text.split_at(text.floor_char_boundary(max)).0
 }
