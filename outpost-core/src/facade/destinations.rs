@@ -10,7 +10,9 @@ use crate::domain::actor::Capability;
 use crate::domain::destination::{
     Credentials, Destination, DestinationPatch, Disabled, DisabledBy, MASK, MapPatch, NewDestination, check_name,
 };
-use crate::domain::operator::{SUBSCRIPTION_UPDATED, Subscription, subscription_updated};
+use crate::domain::operator::{
+    OPERATOR_DESTINATION, OPERATOR_TENANT, SUBSCRIPTION_UPDATED, Subscription, subscription_updated,
+};
 use crate::domain::settings::DeliverySettings;
 use crate::domain::tenant::{StringMap, Tenant, check_header_map, check_map};
 use crate::engine::record::{DestinationRecord, LaneRecord};
@@ -56,6 +58,10 @@ impl Destinations<'_> {
         check_name(new.name.as_deref(), &mut problems);
         check_map("metadata", &new.metadata, &mut problems);
         check_header_map("delivery_metadata", &new.delivery_metadata, &mut problems);
+        let operators = tenant.id.as_str() == OPERATOR_TENANT;
+        if operators && new.id.as_ref().is_none_or(|id| id.as_str() != OPERATOR_DESTINATION) {
+            problems.push(Problem::new("tenant_id", "is reserved for operator events"));
+        }
         if new.id.as_ref().is_some_and(|id| id.as_str() == "new") {
             problems.push(Problem::new("destination_id", "must not be the word new"));
         }

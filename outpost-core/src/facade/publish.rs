@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{Outpost, of_store, take};
 use crate::domain::event::{Event, Fingerprint, check_data};
 use crate::domain::filter::Explanation;
+use crate::domain::operator::OPERATOR_TENANT;
 use crate::domain::tenant::{Keys, StringMap, check_header_map};
 use crate::domain::topic::check_topic;
 use crate::ports::store::{IngestItem, IngestOutcome, NewDelivery, StoreResult};
@@ -204,6 +205,9 @@ fn check(shared: &Shared, tenant: &str, event: NewEvent) -> Result<Checked> {
     let now = shared.now();
     let mut problems = Vec::new();
     let tenant = take(TenantId::new(tenant), &mut problems);
+    if tenant.as_ref().is_some_and(|id| id.as_str() == OPERATOR_TENANT) {
+        problems.push(Problem::new("tenant_id", "is reserved for operator events"));
+    }
     let id = match &event.id {
         Some(id) => take(EventId::new(id), &mut problems),
         None => take(EventId::new(shared.new_id(&settings.prefixes.event, now)), &mut problems),
