@@ -155,6 +155,11 @@ pub struct Judgement {
 }
 
 impl Health {
+    /// Forgets the failures. When exhaustion was last told is no failure.
+    pub(crate) fn start_anew(&mut self) {
+        *self = Self { exhausted_at: self.exhausted_at, ..Self::default() };
+    }
+
     /// Takes an attempt into account. The caller sees to it that it counts: it is no test, no fault on our
     /// side, and its destination is enabled.
     pub fn judge(&mut self, attempt: &Attempt, judge: Judge) -> Judgement {
@@ -163,7 +168,7 @@ impl Health {
             if let Some(since) = self.failing_since.filter(|_| self.warned > 0) {
                 judgement.news.push(HealthNews::Recovered { failures: self.failures, since });
             }
-            *self = Self { exhausted_at: self.exhausted_at, ..Self::default() };
+            self.start_anew();
             return judgement;
         }
         let policy = judge.policy;

@@ -493,7 +493,7 @@ impl LaneRecord {
     /// Follows a write of the destination: enabling it starts its health anew.
     pub fn rewritten(&mut self, before: &DestinationRecord, after: &DestinationRecord) {
         if before.disabled.is_some() && after.disabled.is_none() {
-            self.health = Health::default();
+            self.health.start_anew();
         }
     }
 
