@@ -75,7 +75,8 @@ impl Tx<'_> {
         if is_due(lane.next_urgent) {
             taken = self.take(request, &record, true, most, claimed)?;
         }
-        let scheduled = lane.allowance(now, most).min(most - taken);
+        let only_urgent = request.urgent_only.contains(&destination);
+        let scheduled = if only_urgent { 0 } else { lane.allowance(now, most).min(most - taken) };
         if is_due(lane.next_due) && scheduled > 0 {
             self.take(request, &record, false, scheduled, claimed)?;
         }

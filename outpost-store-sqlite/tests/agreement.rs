@@ -229,6 +229,7 @@ impl World {
             lanes: Vec::new(),
             discover: 4,
             saturated: Vec::new(),
+            urgent_only: Vec::new(),
             rest: Duration::from_secs(1),
         };
         let claimed = both!(self, claim, request);

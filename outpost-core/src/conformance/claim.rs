@@ -206,6 +206,21 @@ pub(super) async fn saturated_lanes_are_passed_over_and_rest(w: World) {
     assert_eq!(w.claim_all().await.events(), ["a0", "a1"], "then it is discovered again");
 }
 
+pub(super) async fn a_lane_for_urgent_work_only_gives_nothing_else(w: World) {
+    let (tenant, destination) = w.acme().await;
+    backlog(&w, &tenant, &destination, "a", 3).await;
+    w.request(&destination, "a2").await;
+    let (rest, urgent_only) = (Duration::from_millis(500), vec![destination.incarnation]);
+    let taken = w.claim(Claim { urgent_only: urgent_only.clone(), rest, ..w.any() }).await;
+    assert_eq!(taken.events(), ["a2"], "what somebody waits for is taken");
+    assert!(taken.claimed.lanes[0].more, "what is due besides is left behind");
+    assert_eq!(w.lane(&destination).await.rest_until, Some(w.now().after(rest)), "and lets the lane rest");
+    let lanes = vec![(destination.incarnation, 9)];
+    assert!(w.claim(Claim { urgent_only, lanes, ..w.any() }).await.events().is_empty(), "also when it is named");
+    let lanes = vec![(destination.incarnation, 9)];
+    assert_eq!(w.claim(Claim { lanes, ..w.any() }).await.events(), ["a0", "a1"], "nothing was lost");
+}
+
 pub(super) async fn a_held_lane_gives_nothing_until_the_hold_ends(w: World) {
     let (tenant, destination) = w.acme().await;
     backlog(&w, &tenant, &destination, "evt_", 2).await;

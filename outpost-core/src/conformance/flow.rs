@@ -109,6 +109,7 @@ impl World {
             lanes: Vec::new(),
             discover: 1000,
             saturated: Vec::new(),
+            urgent_only: Vec::new(),
             rest: Duration::ZERO,
         }
     }

@@ -126,6 +126,7 @@ macro_rules! __conformance_cases {
                 a_resting_lane_can_be_named
                 an_emptied_lane_does_not_rest
                 saturated_lanes_are_passed_over_and_rest
+                a_lane_for_urgent_work_only_gives_nothing_else
                 a_held_lane_gives_nothing_until_the_hold_ends
                 a_requested_attempt_passes_a_hold
                 a_lane_with_strikes_gives_one_probe

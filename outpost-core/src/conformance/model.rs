@@ -274,8 +274,11 @@ impl Model {
 
     async fn claim(&mut self) {
         let mut lanes = Vec::new();
-        let mut saturated = Vec::new();
+        let (mut saturated, mut urgent_only) = (Vec::new(), Vec::new());
         for destination in self.destinations.clone() {
+            if self.one_in(6) {
+                urgent_only.push(destination.incarnation);
+            }
             match self.below(6) {
                 0 => lanes.push((destination.incarnation, u32::try_from(self.below(4)).unwrap())),
                 1 => saturated.push(destination.incarnation),
@@ -287,7 +290,8 @@ impl Model {
         let limit = if named { 1 + u32::try_from(self.below(4)).unwrap() } else { 1000 };
         let discover = if named { 0 } else { 1 + u32::try_from(self.below(4)).unwrap() };
         let rest = Duration::from_millis(2 * self.below(2000) as u64);
-        let claim = Claim { now: self.now(), lease: self.lease(), limit, lanes, discover, saturated, rest };
+        let claim =
+            Claim { now: self.now(), lease: self.lease(), limit, lanes, discover, saturated, urgent_only, rest };
         let mut taken: Vec<Taken> = Vec::new();
         for side in &self.sides {
             taken.push(side.claim(claim.clone()).await);

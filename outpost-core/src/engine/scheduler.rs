@@ -142,6 +142,8 @@ pub struct ClaimPlan {
     pub lanes: Vec<(Incarnation, u32)>,
     /// Lanes without room.
     pub saturated: Vec<Incarnation>,
+    /// Lanes that are over their rate limit, which urgent attempts pass.
+    pub limited: Vec<Incarnation>,
     /// When a lane with more in the store is within its rate limit again.
     pub wake_at: Option<Timestamp>,
 }
@@ -247,6 +249,14 @@ impl Scheduler {
         if self.lanes.contains_key(&destination) || !settings.is_default() {
             let limit = self.limits.destination_concurrency;
             self.lane_mut(destination, tenant).adopt(settings, limit);
+        }
+    }
+
+    /// A destination's settings have changed. Work that waited for a limit in the store may go now.
+    pub fn changed(&mut self, destination: Incarnation, settings: &Arc<DeliverySettings>) {
+        let limit = self.limits.destination_concurrency;
+        if let Some(lane) = self.lanes.get_mut(&destination) {
+            lane.adopt(settings, limit);
         }
     }
 
@@ -465,13 +475,16 @@ impl Scheduler {
         }
         for (id, lane) in &self.lanes {
             let room = self.room(*id, lane.tenant, now);
+            let limited = lane.bucket.is_some() && lane.within_rate(now) == 0;
             if lane.backlog
                 && let Some(bucket) = lane.bucket.as_ref().filter(|bucket| bucket.available(now) == 0)
             {
                 let at = bucket.next_at(now);
                 plan.wake_at = Some(plan.wake_at.map_or(at, |wake| wake.min(at)));
             }
-            if room == 0 || lane.queued() > lane.pace.window().saturating_mul(2) {
+            if limited {
+                plan.limited.push(*id);
+            } else if room == 0 || lane.queued() > lane.pace.window().saturating_mul(2) {
                 plan.saturated.push(*id);
             } else if lane.backlog && lane.pace.held_until(now).is_none() {
                 plan.lanes.push((*id, room.min(256)));
@@ -480,6 +493,7 @@ impl Scheduler {
         // Oldest life first is as good as any order, and a fixed one makes runs repeatable.
         plan.lanes.sort_unstable();
         plan.saturated.sort_unstable();
+        plan.limited.sort_unstable();
         plan
     }
 
@@ -654,7 +668,7 @@ mod tests {
         assert_eq!(start_all(&mut scheduler), BTreeMap::from([(10, 1)]));
         scheduler.finished(life(10), NOW);
         let plan = scheduler.plan(NOW);
-        assert_eq!((plan.lanes, plan.saturated), (vec![], vec![life(10)]));
+        assert_eq!((plan.lanes, plan.saturated, plan.limited), (vec![], vec![], vec![life(10)]));
         // The one by hand was a fourth, so the next is due after two intervals of twenty seconds.
         assert_eq!(plan.wake_at, Some(Timestamp::from_millis(40_000)));
         let later = Timestamp::from_millis(40_000);

@@ -334,7 +334,9 @@ impl Destinations<'_> {
             match self.write(operation, write, tenant, Some(&record)).await? {
                 Ok(revision) => {
                     record.revision = revision;
+                    self.0.shared().scheduler().changed(record.incarnation, &record.settings);
                     self.changed(tenant, record.incarnation);
+                    self.0.shared().look_for_work();
                     let maps = self.open(operation, &record)?;
                     return Ok(self.shown(record, maps));
                 }

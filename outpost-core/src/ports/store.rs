@@ -512,6 +512,8 @@ pub struct Claim {
     pub discover: u32,
     /// Lanes that have no room: discovery passes over them and lets them rest.
     pub saturated: Vec<Incarnation>,
+    /// Lanes from which nothing but urgent deliveries is taken. What is due besides counts as left behind.
+    pub urgent_only: Vec<Incarnation>,
     /// How long a lane rests that was left with due work behind it.
     pub rest: std::time::Duration,
 }

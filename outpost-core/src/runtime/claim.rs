@@ -79,6 +79,7 @@ async fn claim_once(shared: &Arc<Shared>, now: Timestamp) -> StoreResult<bool> {
         lanes: plan.lanes,
         discover: if due { shared.settings.limits.destination_concurrency.saturating_mul(2) } else { 0 },
         saturated: plan.saturated,
+        urgent_only: plan.limited,
         rest: REST,
     };
     // A shutdown waits for what the claim brings, to give it back.

@@ -172,6 +172,7 @@ impl Broken {
             Breakage::StarvesOtherLanes => claim.discover = claim.discover.max(claim.limit),
             Breakage::IgnoresNames => claim.lanes.clear(),
             Breakage::ClaimsSaturated => claim.saturated.clear(),
+            Breakage::ClaimsOverTheLimit => claim.urgent_only.clear(),
             Breakage::ForgetsRest => claim.rest = Duration::ZERO,
             _ => {}
         }

@@ -137,6 +137,7 @@ breakages! {
     IgnoresLaneLimits lane_limits_are_ignored => discovery_takes_so_many_from_each_lane;
     IgnoresNames named_lanes_are_ignored => named_lanes_come_first_with_limits_of_their_own;
     ClaimsSaturated saturated_lanes_are_claimed => saturated_lanes_are_passed_over_and_rest;
+    ClaimsOverTheLimit lanes_for_urgent_work_give_all => a_lane_for_urgent_work_only_gives_nothing_else;
     ForgetsRest lanes_never_rest => a_lane_with_work_left_rests;
     HoldsRequests holds_stop_requests => a_requested_attempt_passes_a_hold;
     IgnoresStrikes strikes_are_ignored => a_lane_with_strikes_gives_one_probe;

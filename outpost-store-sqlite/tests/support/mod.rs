@@ -124,6 +124,7 @@ pub async fn claim(store: &dyn Store, token: i64, limit: u32) -> Claimed {
         lanes: Vec::new(),
         discover: limit,
         saturated: Vec::new(),
+        urgent_only: Vec::new(),
         rest: Duration::ZERO,
     };
     store.claim(claim).await.expect("claims")

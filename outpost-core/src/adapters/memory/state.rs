@@ -438,7 +438,8 @@ impl State {
         let Some(lane) = self.lanes.get(&destination) else { return };
         let room = request.limit.saturating_sub(u32::try_from(claimed.deliveries.len()).unwrap_or(u32::MAX));
         let most = most.min(room);
-        let mut scheduled_left = lane.allowance(request.now, most);
+        let only_urgent = request.urgent_only.contains(&destination);
+        let mut scheduled_left = if only_urgent { 0 } else { lane.allowance(request.now, most) };
         let mut taken = 0;
         while taken < most {
             let urgent = self.earliest(destination, epoch, true).filter(|(due, _)| *due <= request.now);
