@@ -47,7 +47,7 @@ async fn one_a_minute_is_one_a_minute_costs_no_attempt_and_can_be_lifted() {
     // A person does not wait, but takes from the same allowance.
     outpost.deliveries().retry("acme", "main", "e0").await.unwrap();
     wait_for(&outpost, "acme", "main", "e0", |delivery| delivery.attempts == 2).await;
-    assert!(seconds(&calls)[5] <= 242, "{:?}", seconds(&calls));
+    assert!(seconds(&calls)[5] < 260, "{:?}", seconds(&calls));
     set(&outpost, DeliverySettings::default()).await;
     for id in ["e5", "e6", "e7"] {
         finished(&outpost, "acme", "main", id).await;
