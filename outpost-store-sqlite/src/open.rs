@@ -154,9 +154,11 @@ fn prepare(settings: &Settings) -> Fallible<Connection> {
         Synchronous::Full => "FULL",
         Synchronous::Normal => "NORMAL",
     };
+    // secure_delete: what is deleted or sealed anew must not stay behind in free pages.
     conn.execute_batch(&format!(
         "PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
-         PRAGMA cache_size = {WRITER_CACHE_KIB}; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF"
+         PRAGMA cache_size = {WRITER_CACHE_KIB}; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;
+         PRAGMA secure_delete = ON"
     ))?;
     schema::migrate(&conn, &settings.prefix, |conn| {
         Ok(patiently(patience, || conn.execute_batch("BEGIN IMMEDIATE"))?)
