@@ -1,20 +1,21 @@
 //! A memory store behind a wrapper that is wrong in one way: how it reads and claims. How it writes is in
 //! `writing.rs`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use outpost_core::rollup::{RollupKey, Tally};
 use outpost_core::store::{
-    Apply, ApplyOutcome, Claim, Claimed, Fetch, Filter, Ingest, IngestOutcome, Key, List, Prune, Pruned, RollupRows,
-    Rollups, Row, Scan, ScanPage, Settle, SettleAction, SettleItem, SettleOutcome, StoreProfile, StoreResult, Sweep,
-    Swept,
+    Apply, ApplyOutcome, Claim, Claimed, Fetch, Filter, Ingest, IngestOutcome, Key, List, Prune, Pruned, Quota,
+    RollupRows, Rollups, Row, Scan, ScanPage, Settle, SettleAction, SettleItem, SettleOutcome, StoreProfile,
+    StoreResult, Sweep, Swept, Usage,
 };
 use outpost_core::{
-    Delivery, DeliveryKey, DeliveryState, DestinationRecord, Direction, Event, Incarnation, LeaseToken, MemoryStore,
-    Position, Store, Timestamp, Trigger,
+    Attempt, Delivery, DeliveryKey, DeliveryState, DestinationRecord, Direction, Event, EventId, Health, HealthNews,
+    Incarnation, LeaseToken, MemoryStore, Position, Store, Timestamp, Trigger,
 };
 
 use super::Breakage;
@@ -37,10 +38,31 @@ pub(super) struct Notes {
     /// Destinations that a deleted tenant leaves behind.
     pub(super) left_behind: HashMap<Incarnation, DestinationRecord>,
     pub(super) swept: bool,
+    /// Rollups that count too much (`true`) or too little.
+    pub(super) adjusted: Vec<(RollupKey, Tally, bool)>,
+    pub(super) quota: Quota,
+    pub(super) tenants: HashSet<Incarnation>,
+    /// Events that were ever stored.
+    pub(super) ids: HashSet<(Incarnation, EventId)>,
+    /// The first destination that had an id, whosever it was.
+    pub(super) first_of_id: HashMap<String, Incarnation>,
+    /// Health as it was before the destination was enabled, or changed otherwise.
+    pub(super) kept: HashMap<Incarnation, Health>,
+    pub(super) forgotten: HashMap<Incarnation, Health>,
+    /// Failures that should not have counted.
+    pub(super) missed: HashMap<Incarnation, u32>,
+    pub(super) told: HashMap<Incarnation, Vec<HealthNews>>,
+    /// The most that a tenant ever had, and the bodies that it has.
+    pub(super) most: HashMap<Incarnation, Usage>,
+    pub(super) bodies: HashMap<Incarnation, u64>,
+    /// Something was pruned; which events too much, and which attempts are left behind.
+    pub(super) pruned: bool,
+    pub(super) hidden: HashSet<(Incarnation, EventId)>,
+    pub(super) ghosts: Vec<Attempt>,
 }
 
 /// A time that is later by so many milliseconds.
-fn shifted(time: Timestamp, millis: i64) -> Timestamp {
+pub(super) fn shifted(time: Timestamp, millis: i64) -> Timestamp {
     Timestamp::from_millis(time.as_millis() + millis)
 }
 
@@ -211,6 +233,7 @@ impl Broken {
             Breakage::ForgetsMore => claimed.lanes.iter_mut().for_each(|lane| lane.more = false),
             _ => {}
         }
+        self.break_settings(&mut claimed);
         Ok(claimed)
     }
 }
@@ -235,11 +258,11 @@ impl Store for Broken {
     }
 
     async fn apply(&self, request: Apply) -> StoreResult<ApplyOutcome> {
-        self.applied(request).await
+        self.apply_counted(request).await
     }
 
     async fn fetch(&self, mut request: Fetch) -> StoreResult<Vec<Vec<Row>>> {
-        let keys = request.keys.clone();
+        let (now, keys) = (request.now, request.keys.clone());
         match self.how {
             Breakage::ReadsExpiredRecords => request.now = Timestamp::MIN,
             Breakage::FetchesAcrossTenants => {
@@ -253,10 +276,15 @@ impl Store for Broken {
         }
         let mut answers = self.inner.fetch(request).await?;
         for (rows, key) in answers.iter_mut().zip(keys) {
+            if let Key::Records(kind, prefix) = &key {
+                *rows = self.records_like(now, kind, prefix).await?;
+            }
+            self.break_answer(&key, rows);
             if let (Breakage::ReversesAttempts, Key::AttemptsOf(_)) = (self.how, &key) {
                 rows.reverse();
             }
             for row in rows.iter_mut() {
+                self.break_row(&key, row).await;
                 match row {
                     Row::Event(event) => *event = self.event(event.clone()),
                     Row::Destination(found) => {
@@ -282,7 +310,7 @@ impl Store for Broken {
     }
 
     async fn ingest(&self, request: Ingest) -> StoreResult<Vec<IngestOutcome>> {
-        self.ingested(request).await
+        self.ingest_counted(request).await
     }
 
     async fn claim(&self, request: Claim) -> StoreResult<Claimed> {
@@ -290,15 +318,15 @@ impl Store for Broken {
     }
 
     async fn settle(&self, request: Settle) -> StoreResult<Vec<SettleOutcome>> {
-        self.settled(request).await
+        self.settle_judged(request).await
     }
 
     async fn prune(&self, request: Prune) -> StoreResult<Pruned> {
-        self.inner.prune(request).await
+        self.prune_broken(request).await
     }
 
     async fn rollups(&self, request: Rollups) -> StoreResult<RollupRows> {
-        self.inner.rollups(request).await
+        self.rolled_up(request).await
     }
 
     async fn sweep(&self, mut request: Sweep) -> StoreResult<Swept> {
@@ -309,7 +337,7 @@ impl Store for Broken {
             Breakage::SweepsWithoutBound => request.limit = u32::MAX,
             _ => {}
         }
-
+        self.break_sweep(&mut request);
         let swept = self.inner.sweep(request).await?;
         Ok(Swept { more: swept.more || self.how == Breakage::SweepsForEver, ..swept })
     }

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 mod broken;
+mod counting;
+mod forgetting;
 mod writing;
 
 use std::cell::Cell;
@@ -168,6 +170,81 @@ breakages! {
     RoundsDurations durations_are_rounded => durations_keep_their_microseconds;
     SortsHeaders headers_are_sorted => headers_keep_order_and_repeats;
     LosesErrors errors_are_lost => an_attempt_without_an_answer_keeps_its_error;
+    // health
+    SharesHealth health_is_shared_between_tenants => tenants_do_not_share_health;
+    WarnsTwice warnings_are_told_twice => warnings_are_told_once_at_their_counts;
+    WarnsNever warnings_are_not_told => one_batch_may_reach_several_thresholds;
+    KeepsHealthOnEnabling health_outlives_enabling => enabling_starts_health_anew;
+    HealsWithAnyChange any_change_heals => other_changes_keep_health;
+    JudgesTheStale stale_failures_count => a_stale_item_changes_no_health;
+    JudgesTheDisabled failures_after_the_disabling_count => attempts_after_the_disabling_count_nothing;
+    JudgesUnasked unjudged_failures_count => unjudged_attempts_count_nothing;
+    CutsErrors last_errors_are_cut => health_is_read_back_exactly;
+    LosesJudgedDisabling judged_disabling_is_lost => too_many_failures_disable_in_the_same_commit;
+    JudgesBeforeTheItem a_judgement_comes_before_its_item => what_an_item_disables_comes_before_its_judgement;
+    DisablesAgain a_disabling_is_told_again => a_disabling_is_told_by_the_item_that_does_it;
+    DropsAlerts alerts_are_dropped => alerts_are_stored_with_the_outcome;
+    StoresAlertsApart alerts_are_stored_apart => outdated_alerts_write_nothing;
+    // rollups
+    CountsNoEvents events_are_not_counted => an_event_counts_once_and_once_for_each_match;
+    CountsNoAttempts attempts_are_not_counted => attempts_count_by_how_they_ended;
+    CountsNoFollowUps follow_ups_are_not_counted => follow_ups_count_as_events;
+    CountsRepeats repeats_are_counted => what_is_not_stored_counts_no_event;
+    CountsSkippedMatches skipped_matches_are_counted => a_disabled_match_counts_no_event;
+    CountsTests tests_are_counted => tests_count_no_attempt;
+    CountsStaleAttempts stale_attempts_are_counted => what_writes_no_attempt_counts_none;
+    MixesUpCodes codes_are_mixed_up => attempts_count_by_how_they_ended;
+    LosesLatency latencies_are_lost => the_numbers_of_attempts_add_up;
+    RoundsTowardsTheEpoch early_times_are_rounded_up => odd_times_and_codes_count_where_they_belong;
+    RollupsCrossTenants rollups_cross_tenants => a_tenants_rollups_are_its_own;
+    RollupsIncludeUntil rollups_include_until => rollups_from_is_inclusive_and_until_exclusive;
+    RollupsExcludeFrom rollups_exclude_from => rollups_from_is_inclusive_and_until_exclusive;
+    RollupsForgetMore more_rollups_are_not_told => rollups_are_ordered_and_limited;
+    OrdersRollupsByTenant rollups_are_ordered_by_tenant => rollups_are_ordered_and_limited;
+    SweepsNoRollups old_rollups_stay => a_sweep_deletes_old_rollups_of_each_level;
+    SweepsLevelsAlike all_levels_are_swept_alike => a_sweep_deletes_old_rollups_of_each_level;
+    // usage and quotas
+    IgnoresQuotas quotas_are_ignored => too_many_bytes_are_over_quota;
+    ReachesQuotasEarly quotas_are_reached_early => too_many_bytes_are_over_quota;
+    CountsQuotasPerBatch quotas_ignore_the_batch => earlier_items_of_a_batch_count_into_the_quota;
+    ChecksQuotasFirst quotas_are_checked_first => repeats_and_the_outdated_are_told_before_the_quota;
+    LimitsFollowUps quotas_limit_follow_ups => follow_ups_are_stored_over_quota;
+    SharesQuotas quotas_are_shared => a_quota_is_each_tenants_own;
+    CountsNoBodies bodies_are_not_counted => answers_bodies_are_counted;
+    CountsEndedAsOpen open_never_falls => open_falls_with_disabling_and_deletion;
+    NeverGivesBack usage_never_falls => pruning_gives_back_what_was_stored;
+    // replay
+    ReplaysUrgently replays_pass_a_hold => a_replay_waits_behind_a_hold;
+    CountsRefusedReplays refused_replays_are_counted => a_replay_passes_over_what_does_not_allow_it;
+    CreatesNoReplays replays_create_nothing => a_replay_creates_what_is_missing;
+    ReplaysForStrangers replays_create_for_strangers => a_replay_creates_nothing_for_strangers;
+    ReplaysAtAnyRevision replays_ignore_the_revision => a_replay_at_another_revision_is_stale;
+    ReplaysToTheDisabled replays_ignore_the_disabling => a_replay_needs_an_enabled_destination;
+    ReplaysApart a_replay_is_a_commit_of_its_own => a_replay_and_its_progress_are_one_commit;
+    // prune
+    PrunesByCreation pruning_ignores_later_attempts => a_later_attempt_makes_an_event_younger;
+    PrunesTheOpen pruning_takes_the_open => what_is_not_over_stays_whatever_its_age;
+    PrunesTheRequested pruning_takes_the_requested => what_is_not_over_stays_whatever_its_age;
+    PrunesTheHeld pruning_takes_the_held => what_is_held_after_its_end_stays;
+    PrunesHalfDone pruning_takes_the_half_done => every_delivery_of_an_event_must_be_over;
+    PrunesByOwnTime pruning_goes_by_an_events_own_time => what_was_never_delivered_goes_by_when_it_was_stored;
+    PrunesTheUnswept pruning_takes_the_unswept => what_a_disabling_ended_stays_until_it_is_swept;
+    PrunesAtTheBoundary pruning_includes_its_boundary => what_ended_before_goes_and_what_ended_then_stays;
+    LeavesAttemptsBehind pruning_leaves_attempts_behind => everything_goes_with_its_event;
+    PrunesAcrossTenants pruning_crosses_tenants => pruning_one_tenant_leaves_others;
+    PrunesWithoutLimit pruning_has_no_limit => a_prune_is_bounded;
+    PrunesWithoutBound pruning_examines_everything => a_prune_is_bounded;
+    PrunesOnlyOnce pruning_does_not_resume => a_walk_of_prunes_examines_everything_once;
+    KeepsNothingBack pruning_does_not_count_what_it_keeps => a_walk_of_prunes_examines_everything_once;
+    RemembersPrunedIds pruned_ids_stay_taken => a_pruned_id_is_free_again;
+    ForgetsRollupsToo rollups_go_with_the_log => rollups_outlive_the_log;
+    // records and destinations
+    TakesKeysAsPatterns the_start_of_a_key_is_a_pattern => the_start_of_a_key_is_literal;
+    FindsExpiredRecords expired_records_are_found => expired_records_are_not_found_by_the_start_of_their_key;
+    ReversesRecords records_are_reversed => records_are_found_by_the_start_of_their_key;
+    ReserialisesFilters filters_are_reserialised => filter_settings_and_maker_are_kept_exactly;
+    ForgetsTheMaker the_maker_is_forgotten => filter_settings_and_maker_are_kept_exactly;
+    ClaimsWithoutSettings claims_lose_the_settings => a_visited_lane_carries_its_destinations_settings;
     // the rest
     SweepsNothing a_sweep_does_nothing => a_sweep_is_bounded_and_comes_to_an_end;
     SweepsLeased a_sweep_takes_leased_deliveries => a_sweep_leaves_leased_deliveries_to_their_holder;
