@@ -266,13 +266,16 @@ mod tests {
         use super::super::SystemResolver;
         use crate::ports::net::Resolver as _;
 
-        static GATE: Mutex<bool> = Mutex::new(false);
-        static OPENED: Condvar = Condvar::new();
+        /// How many look-ups have begun, and whether they may end.
+        static GATE: Mutex<(usize, bool)> = Mutex::new((0, false));
+        static CHANGED: Condvar = Condvar::new();
 
         /// A name server that answers when the gate opens.
         fn hanging(_: &str) -> std::io::Result<Vec<IpAddr>> {
-            let gate = GATE.lock().unwrap();
-            drop(OPENED.wait_while(gate, |open| !*open).unwrap());
+            let mut gate = GATE.lock().unwrap();
+            gate.0 += 1;
+            CHANGED.notify_all();
+            drop(CHANGED.wait_while(gate, |gate| !gate.1).unwrap());
             Ok(vec![IpAddr::from([192, 0, 2, 1])])
         }
 
@@ -286,6 +289,7 @@ mod tests {
                 assert!(matches!(abandoned.as_mut().poll(&mut context), Poll::Pending));
             }
             // Both callers are gone, their threads are not.
+            drop(CHANGED.wait_while(GATE.lock().unwrap(), |gate| gate.0 < 2).unwrap());
             assert!(resolver.is_full());
             let mut third = resolver.resolve("c");
             for _ in 0..10 {
@@ -293,8 +297,9 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             assert!(resolver.is_full());
-            *GATE.lock().unwrap() = true;
-            OPENED.notify_all();
+            assert_eq!(GATE.lock().unwrap().0, 2);
+            GATE.lock().unwrap().1 = true;
+            CHANGED.notify_all();
             assert_eq!(third.await.unwrap(), [IpAddr::from([192, 0, 2, 1])]);
             assert_eq!(resolver.resolve("d").await.unwrap().len(), 1);
         }

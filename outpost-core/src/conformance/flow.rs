@@ -321,7 +321,7 @@ pub(super) struct Tell {
 }
 
 impl Tell {
-    pub(super) fn new(prefix: &str, item: IngestItem) -> Option<Arc<dyn Alerts>> {
+    pub(super) fn of(prefix: &str, item: IngestItem) -> Option<Arc<dyn Alerts>> {
         Some(Arc::new(Self { prefix: prefix.to_owned(), item }))
     }
 }

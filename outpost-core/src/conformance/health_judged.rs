@@ -120,7 +120,7 @@ pub(super) async fn disabling_without_an_attempt_is_told_too(w: World) {
     let (_, destination, held, operator) = with_operator(&w, 1).await;
     let released = SettleItem {
         disable: Some(w.disabled()),
-        alerts: Tell::new("alert", w.follow_up(&operator, "x", &[]).await),
+        alerts: Tell::of("alert", w.follow_up(&operator, "x", &[]).await),
         ..item(&held[0], SettleAction::Released)
     };
     assert_eq!(w.judgement(released).await.disabled, Some(w.disabled()), "what the item disabled it for");
@@ -135,7 +135,7 @@ pub(super) async fn alerts_are_stored_with_the_outcome(w: World) {
     let mut told = Vec::new();
     for (number, held) in held.iter().enumerate() {
         w.set(number as i64 * 1000);
-        let alerts = Tell::new(&format!("alert_{number}"), template.clone());
+        let alerts = Tell::of(&format!("alert_{number}"), template.clone());
         let judged = w.judged(held, number == 2, warning_at(3));
         let judged = SettleItem { alerts, follow_ups: Vec::new(), ..judged };
         told.push(w.judgement(judged).await);
@@ -160,7 +160,7 @@ pub(super) async fn alerts_hear_of_everything_in_one_judgement(w: World) {
     let follow_ups = vec![w.follow_up(&tenant, "beside", &[]).await];
     let judged = SettleItem {
         judge: Some(Judge { policy, exhausted: true }),
-        alerts: Tell::new("alert", template),
+        alerts: Tell::of("alert", template),
         follow_ups,
         ..w.attempted(&held[0], false, None)
     };
@@ -184,7 +184,7 @@ pub(super) async fn outdated_alerts_write_nothing(w: World) {
     let before = (w.delivery(&destination, held[0].key.event.as_str()).await, w.lane(&destination).await);
     let owner = w.find_tenant(tenant.incarnation).await;
     let mut judged = SettleItem {
-        alerts: Tell::new("alert", late),
+        alerts: Tell::of("alert", late),
         follow_ups: vec![good.clone()],
         ..w.judged(&held[0], false, warning_at(1).disable_at_count(true))
     };
@@ -195,7 +195,7 @@ pub(super) async fn outdated_alerts_write_nothing(w: World) {
     assert_eq!(w.find_destination(destination.incarnation).await, destination, "nor of the destination");
     assert_eq!(w.find_tenant(tenant.incarnation).await, owner, "nor of its tenant");
     assert!(!w.has_event(&operator, "good").await, "nor another follow-up");
-    judged.alerts = Tell::new("alert", good);
+    judged.alerts = Tell::of("alert", good);
     let wanted = Judgement { disabled: Some(disabled(at(0), 1)), ..news(&[failing(100, 1, 1, at(0))]) };
     assert_eq!(w.judgement(judged).await, wanted, "matched again, the same is found out, and told");
     assert!(w.has_event(&operator, "alert_disabled").await);
@@ -204,7 +204,7 @@ pub(super) async fn outdated_alerts_write_nothing(w: World) {
 pub(super) async fn a_stale_item_stores_no_alert(w: World) {
     let (_, destination, held, operator) = with_operator(&w, 1).await;
     let judged = SettleItem {
-        alerts: Tell::new("alert", w.follow_up(&operator, "x", &[]).await),
+        alerts: Tell::of("alert", w.follow_up(&operator, "x", &[]).await),
         ..w.judged(&held[0], false, warning_at(1))
     };
     w.settled(w.attempted(&held[0], true, None)).await;

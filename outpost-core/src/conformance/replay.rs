@@ -111,7 +111,7 @@ pub(super) async fn a_replay_creates_what_is_missing(w: World) {
         assert_eq!((found.state, found.requested), (DeliveryState::Pending, Some(Trigger::Replay)), "{event}");
         assert_eq!((found.created_at, found.attempts, found.tenant), (at(70), 0, tenant.incarnation), "{event} is new");
         assert_eq!(*found.topic, *"order.created");
-        assert_eq!(w.fetch(Key::DeliveriesOf(tenant.incarnation, found.key.event)).await.is_empty(), false);
+        assert!(!w.fetch(Key::DeliveriesOf(tenant.incarnation, found.key.event)).await.is_empty());
     }
     assert_eq!(w.delivery(&destination, "known").await.requested, None, "it has a delivery by now");
     let own = Filter { destinations: vec![destination.incarnation], ..Filter::default() };

@@ -139,7 +139,7 @@ pub(super) async fn follow_ups_count_as_events(w: World) {
     assert_eq!(events(&w).await, sorted(wanted), "one that comes with writes, and once");
     let judged = SettleItem {
         follow_ups: vec![w.follow_up(&operator, "with_outcome", &[&listener]).await, follow_up.clone()],
-        alerts: Tell::new("alert", follow_up),
+        alerts: Tell::of("alert", follow_up),
         ..w.judged(&held, false, warning_at(1))
     };
     w.settled(judged).await;

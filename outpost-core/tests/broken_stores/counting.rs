@@ -74,10 +74,10 @@ impl Broken {
                     let keys = rollup::of_event(&item.event, skipped).filter(|key| key.destination.is_some());
                     self.adjust(keys, &Tally::of_event(), true);
                 }
-                Breakage::RemembersPrunedIds if stored => {
-                    if !self.notes().ids.insert((item.event.tenant, item.event.id.clone())) {
-                        *outcome = IngestOutcome::Duplicate { matched: Arc::from([]) };
-                    }
+                Breakage::RemembersPrunedIds
+                    if stored && !self.notes().ids.insert((item.event.tenant, item.event.id.clone())) =>
+                {
+                    *outcome = IngestOutcome::Duplicate { matched: Arc::from([]) };
                 }
                 _ => {}
             }

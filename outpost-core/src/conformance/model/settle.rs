@@ -23,7 +23,7 @@ impl Model {
                 }
                 if let Some(Tell { prefix, item: mut template }) = tell {
                     template.subscriptions += side.find_tenant(template.event.tenant).await.subscriptions;
-                    item.alerts = Tell::new(&prefix, template);
+                    item.alerts = Tell::of(&prefix, template);
                 }
                 own.push(item);
             }
