@@ -126,7 +126,7 @@ async fn a_shutdown_returns_in_time_when_receivers_or_the_store_stand_still() {
         let start = tokio::time::Instant::now();
         let drained = outpost.shutdown(Duration::from_secs(3)).await;
         assert!(start.elapsed() <= Duration::from_secs(3), "{stuck:?} took {:?}", start.elapsed());
-        assert_eq!(drained, stuck == Some(Operation::Claim), "{stuck:?}");
+        assert!(!drained, "{stuck:?}: what a claim may have leased is unfinished as well");
         if let Err(error) = publisher.await.unwrap() {
             assert_eq!((stuck, error.kind()), (Some(Operation::Ingest), ErrorKind::Unknown));
         }

@@ -172,7 +172,7 @@ pub(super) async fn parallel_failures_are_each_counted(w: World) {
         let SettleOutcome::Done { judgement, .. } = outcome else { panic!("it is held, but it is {outcome:?}") };
         told.extend(judgement.news);
     }
-    told.sort_by_key(|news| format!("{news:?}").len());
+    told.sort_by_key(|news| if let HealthNews::Failing { failures, .. } = news { *failures } else { 0 });
     let wanted = [(50, 5), (70, 7), (90, 9), (100, 10)].map(|(percent, count)| failing(percent, count, 10, at(0)));
     assert_eq!(told, wanted, "each warning is told once, however many fail at the same time");
     assert_eq!(failures(&w, &destination).await, 20, "and none is lost");
