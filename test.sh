@@ -44,10 +44,12 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-de
 
 if [ -z "${QUICK:-}" ]; then
     step "quickstart, as the README runs it"
-    cargo build --locked --release --bin quickstart --bin pipeline
+    cargo build --locked --release --bin quickstart --bin pipeline --bin metrics
     quickstart=$PWD/target/release/quickstart
     (cd "$log" && "$quickstart" --events 200 | tee quickstart | tail -n 1)
     grep -q ' 0 given up, 0 left for the next start' "$log/quickstart"
+    grep -q 'initech/crm: 18 attempts in a row failed, 90 %' "$log/quickstart"
+    grep -q 'all 14 events have arrived' "$log/quickstart"
     # Killed half-way it goes on where it stopped.
     (cd "$log" && timeout -s KILL 3 "$quickstart" --events 1000 >killed || true)
     (cd "$log" && "$quickstart" --events 20 | tee again | tail -n 1)
@@ -56,6 +58,7 @@ if [ -z "${QUICK:-}" ]; then
 
     step "bench, one short round to see that it runs"
     target/release/pipeline --rounds 1 --events 2000
+    target/release/metrics --small 500 --large 5000 --queries 20
 fi
 
 step "sum"

@@ -17,7 +17,7 @@ pub struct Pace {
     limit: u32,
     window: u32,
     hold_until: Option<Timestamp>,
-    /// When the latest hold began; answers to requests from before it tell nothing new.
+    /// When the latest hold began; answers to requests that were on their way by then tell nothing new.
     held_at: Option<Timestamp>,
     strikes: u32,
 }
@@ -73,7 +73,7 @@ impl Pace {
 
     /// A receiver is overloaded: hold it. Requests that were on their way together count once.
     pub fn overloaded(&mut self, started: Timestamp, now: Timestamp, wish: Duration) -> LaneChange {
-        let fresh = self.held_at.is_none_or(|held_at| started >= held_at) && self.held_until(started).is_none();
+        let fresh = self.held_at.is_none_or(|held_at| started > held_at) && self.held_until(started).is_none();
         if fresh {
             self.strikes = self.strikes.saturating_add(1);
             self.held_at = Some(now);
@@ -89,7 +89,7 @@ impl Pace {
     /// A receiver answered without being overloaded: ends the probing and widens the window by one, which
     /// doubles it with every round.
     pub fn answered(&mut self, started: Timestamp) -> Option<LaneChange> {
-        if self.held_at.is_some_and(|held_at| started < held_at) {
+        if self.held_at.is_some_and(|held_at| started <= held_at) {
             return None;
         }
         self.window = self.window.saturating_add(1).min(self.limit);
@@ -142,6 +142,7 @@ mod tests {
         pace.overloaded(at(10), at(12), Duration::from_secs(60));
         assert_eq!(pace.held_until(at(12)), Some(at(72)));
         assert_eq!(pace.answered(at(10)), None, "an answer from before the hold does not end it");
+        assert_eq!(pace.answered(at(11)), None, "nor does one to a request of the same moment");
         assert!(pace.is_probing());
     }
 

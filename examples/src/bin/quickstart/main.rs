@@ -1,24 +1,28 @@
 //! A host application in one process: it registers tenants and destinations, publishes events at a steady
-//! pace, and shows what happens to them. The receiver is built in and fails some of the time.
+//! pace, and shows what happens to them. The receiver is built in and fails some of the time; one destination's
+//! receiver fails always, until the engine has disabled it and it is mended.
 //!
 //! Everything is kept in `outpost.db` in the current folder, so a second start goes on where the first one
 //! stopped, however that happened.
 
+mod keys;
 mod receiver;
 mod screen;
+mod story;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use outpost_core::{
-    DestinationId, DestinationPatch, EgressPolicy, ErrorKind, MapPatch, NewDestination, NewEvent, Outpost, RetryPolicy,
-    Schedule, Topics, WebhookTransport,
+    DestinationId, DestinationPatch, EgressPolicy, ErrorKind, HealthPolicy, MapPatch, NewDestination, NewEvent,
+    Outpost, RetryPolicy, Schedule, Topics, WebhookTransport,
 };
 use outpost_store_sqlite::SqliteStore;
 
 use crate::receiver::Receiver;
 use crate::screen::Screen;
+use crate::story::Watch;
 
 type Anything<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -29,13 +33,15 @@ const DESTINATIONS: [(&str, &str, &[&str]); 4] = [
     ("globex", "billing", &["invoice.paid", "invoice.overdue"]),
     ("globex", "audit", &["*"]),
 ];
+/// The one whose receiver is broken at first.
+const BROKEN: (&str, &str, &[&str]) = (story::TENANT, story::DESTINATION, &[story::TOPIC]);
 const TOPICS: [&str; 4] = ["order.created", "order.shipped", "invoice.paid", "invoice.overdue"];
 
 const HELP: &str = "quickstart: publish webhooks, deliver them, watch the retries
 
   --events N          stop when N events are published and everything is delivered
   --rate N            events a second (20)
-  --failure-rate R    the share of requests that the receiver refuses, 0 to 0.9 (0.25)
+  --failure-rate R    the share of requests that the receiver refuses, 0 to 0.5 (0.25)
   --store FILE        the SQLite file (outpost.db)
   --help              this text
 
@@ -62,8 +68,8 @@ fn flags() -> Anything<Option<Flags>> {
             other => return Err(other.unexpected().into()),
         }
     }
-    if !(0.1..=10_000.0).contains(&flags.rate) || !(0.0..=0.9).contains(&flags.failure_rate) {
-        return Err("--rate must be between 0.1 and 10000, --failure-rate between 0 and 0.9".into());
+    if !(0.1..=10_000.0).contains(&flags.rate) || !(0.0..=0.5).contains(&flags.failure_rate) {
+        return Err("--rate must be between 0.1 and 10000, --failure-rate between 0 and 0.5".into());
     }
     Ok(Some(flags))
 }
@@ -97,6 +103,8 @@ async fn run(flags: Flags) -> Anything<bool> {
 
     // The engine: a store, a transport, and a retry schedule that is quick enough to watch.
     let store = SqliteStore::open(&flags.store).await?;
+    let (ring, key_file) = keys::beside(&flags.store)?;
+    let watch = Watch::default();
     // Destinations may not lead to this machine or its network, unless the operator says so.
     let egress =
         EgressPolicy::builder().allow_net("127.0.0.0/8").build().map_err(|problems| format!("{problems:?}"))?;
@@ -105,20 +113,33 @@ async fn run(flags: Flags) -> Anything<bool> {
         .transport(WebhookTransport::builder().egress(egress).build()?)
         .retry(RetryPolicy::new(Schedule::Explicit(seconds.map(Duration::from_secs).to_vec()))?)
         .timeout(Duration::from_secs(2))
+        // URLs, secrets and headers of destinations are encrypted in the file.
+        .sealer(ring)
+        .health(HealthPolicy::default().consecutive_failures(Some(20)).disable_at_count(true))
         .observer({
-            let screen = screen.clone();
-            move |signal: &outpost_core::Signal| screen.show(signal)
+            let (screen, watch) = (screen.clone(), watch.clone());
+            move |signal: &outpost_core::Signal| {
+                screen.show(signal);
+                watch.see(signal);
+            }
         })
         .start()
         .await?;
 
     set_up(&outpost, &receiver).await?;
     let left = waiting(&outpost).await?;
-    screen.note(&format!("store {}, receiver at {}", flags.store, receiver.url("")));
+    screen.note(&format!(
+        "store {}, secrets in it sealed with {}, receiver at {}",
+        flags.store,
+        key_file.display(),
+        receiver.url("")
+    ));
     if left > 0 {
         screen.note(&format!("{left} deliveries are left from an earlier run and go on now"));
     }
 
+    let mut story = std::pin::pin!(story::tell(&outpost, &receiver, &screen, &watch));
+    let mut told = false;
     let mut stop = std::pin::pin!(stop_signal());
     let mut stopped = false;
     let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / flags.rate));
@@ -126,15 +147,23 @@ async fn run(flags: Flags) -> Anything<bool> {
     while !stopped && flags.events.is_none_or(|events| number < events) {
         tokio::select! {
             () = &mut stop => stopped = true,
+            done = &mut story, if !told => {
+                done?;
+                told = true;
+            }
             _ = pace.tick() => {
                 number += 1;
                 publish(&outpost, number).await?;
             }
         }
     }
-    while !stopped && waiting(&outpost).await? > 0 {
+    while !stopped && (!told || waiting(&outpost).await? > 0) {
         tokio::select! {
             () = &mut stop => stopped = true,
+            done = &mut story, if !told => {
+                done?;
+                told = true;
+            }
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
         }
     }
@@ -150,7 +179,7 @@ async fn run(flags: Flags) -> Anything<bool> {
 
 /// Registers the tenants and destinations, or points those of an earlier run at today's receiver.
 async fn set_up(outpost: &Outpost, receiver: &Receiver) -> Anything<()> {
-    for (tenant, id, topics) in DESTINATIONS {
+    for (tenant, id, topics) in DESTINATIONS.into_iter().chain([BROKEN]) {
         outpost.tenants().put(tenant, None).await?;
         let url = receiver.url(&format!("{tenant}/{id}"));
         let destination = match outpost.destinations().get(tenant, id).await {

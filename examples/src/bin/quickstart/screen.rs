@@ -17,6 +17,7 @@ const GREEN: &str = "32";
 const YELLOW: &str = "33";
 const RED: &str = "31";
 const GREY: &str = "90";
+const CYAN: &str = "36";
 
 fn paint(colour: &str, text: &str) -> String {
     if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
@@ -37,6 +38,11 @@ fn line(colour: &str, what: &str, text: &str) {
 impl Screen {
     pub(crate) fn note(&self, text: &str) {
         line(GREY, "", text);
+    }
+
+    /// What happens in the story of the destination that fails.
+    pub(crate) fn story(&self, text: &str) {
+        line(CYAN, "story", text);
     }
 
     pub(crate) fn failed(&self) -> u64 {
@@ -64,6 +70,7 @@ impl Screen {
                         let wait = at.as_millis().saturating_sub(i64::try_from(now.as_millis()).unwrap_or(0)).max(0);
                         line(YELLOW, "attempt", &format!("{to}, retry in {:.1} s", wait as f64 / 1000.0));
                     }
+                    (DeliveryState::Skipped, None) => line(YELLOW, "skipped", &to),
                     (state, None) => {
                         self.failed.fetch_add(1, Ordering::Relaxed);
                         line(RED, state.as_str(), &to);
@@ -72,6 +79,14 @@ impl Screen {
             }
             Signal::Held { tenant, destination, .. } => {
                 line(YELLOW, "held", &format!("{tenant}/{destination} asked to be left alone for a while"));
+            }
+            Signal::Failing { tenant, destination, percent, failures, limit, .. } => {
+                let text =
+                    format!("{tenant}/{destination}: {failures} attempts in a row failed, {percent} % of {limit}");
+                line(RED, "warning", &text);
+            }
+            Signal::Recovered { tenant, destination, failures, .. } => {
+                line(GREEN, "recovered", &format!("{tenant}/{destination} after {failures} failed attempts"));
             }
             Signal::Disabled { tenant, destination, disabled } => {
                 line(RED, "disabled", &format!("{tenant}/{destination}: {}", disabled.reason));
