@@ -27,6 +27,13 @@ enum Cursor {
     Tenant { tenant: Incarnation, time: i64, id: String },
 }
 
+/// A delivery that is over.
+struct Ended {
+    seq: i64,
+    /// Its destination, when a lease that has lapsed left a due time behind.
+    due: Option<Incarnation>,
+}
+
 /// An event that is examined.
 struct Candidate {
     seq: i64,
@@ -152,7 +159,7 @@ impl Tx<'_> {
     }
 
     /// An event's deliveries, if all of them have ended before.
-    fn ended(&self, seq: i64, (now, before): (Timestamp, Timestamp)) -> Fallible<Option<Vec<i64>>> {
+    fn ended(&self, seq: i64, (now, before): (Timestamp, Timestamp)) -> Fallible<Option<Vec<Ended>>> {
         let mut statement = self.conn.prepare_cached(&self.sql.deliveries_of)?;
         let mut rows = statement.query([seq])?;
         let mut ended = Vec::new();
@@ -161,20 +168,24 @@ impl Tx<'_> {
             if !stored.record.is_settled(now) || stored.record.finished_at.is_none_or(|at| at >= before) {
                 return Ok(None);
             }
-            ended.push(stored.seq);
+            let due = stored.record.due.map(|_| stored.record.key.destination);
+            ended.push(Ended { seq: stored.seq, due });
         }
         Ok(Some(ended))
     }
 
-    fn forget_event(&mut self, event: &Candidate, deliveries: &[i64], pruned: &mut Pruned) -> Fallible<()> {
+    fn forget_event(&mut self, event: &Candidate, deliveries: &[Ended], pruned: &mut Pruned) -> Fallible<()> {
         let (conn, sql) = (self.conn, self.sql);
         let mut bytes = event.bytes;
-        for delivery in deliveries {
-            let bodies = rows::all(conn, &sql.attempts_forget, [delivery], |row| rows::int(row, 0))?;
+        for Ended { seq, due } in deliveries {
+            let bodies = rows::all(conn, &sql.attempts_forget, [seq], |row| rows::int(row, 0))?;
             pruned.attempts += bodies.len() as u64;
             bytes += bodies.iter().sum::<i64>();
-            // Nothing is due and nothing is open, so its lane has nothing to learn.
-            rows::run(conn, &sql.delivery_forget, [delivery])?;
+            rows::run(conn, &sql.delivery_forget, [seq])?;
+            // It is not open, so its lane does not count it; but it may be the next one due.
+            if let Some(destination) = due {
+                self.refresh_lane(*destination, false)?;
+            }
         }
         rows::run(conn, &sql.event_forget, [event.seq])?;
         pruned.events += 1;

@@ -294,7 +294,8 @@ macro_rules! __conformance_cases {
                 a_prune_is_bounded
                 walks_survive_a_prune
                 rollups_outlive_the_log
-                what_is_pruned_cannot_be_settled;
+                what_is_pruned_cannot_be_settled
+                what_was_cancelled_under_a_lapsed_lease_is_pruned_and_forgotten_by_its_lane;
             prune_age:
                 what_ended_before_goes_and_what_ended_then_stays
                 what_was_never_delivered_goes_by_when_it_was_stored

@@ -5,7 +5,7 @@ use crate::domain::delivery::DeliveryState;
 use crate::domain::rollup::Level;
 use crate::domain::tenant::Tenant;
 use crate::engine::record::DestinationRecord;
-use crate::ports::store::{Claim, Filter, IngestOutcome, Key, List, Prune, Pruned, Scan, SettleOutcome, Usage};
+use crate::ports::store::{Claim, Filter, IngestOutcome, Key, List, Prune, Pruned, Scan, SettleOutcome, Usage, Write};
 use crate::values::page::Direction;
 
 /// Stores so many events, each of which is attempted twice and then over.
@@ -245,4 +245,20 @@ pub(super) async fn what_is_pruned_cannot_be_settled(w: World) {
     assert_eq!(w.settle(w.attempted(&unknown, true, None)).await, SettleOutcome::Stale);
     assert_eq!(w.list(List::Attempts, Filter::default()).await, [""; 0]);
     assert_eq!(w.usage(&tenant).await, Usage::default());
+}
+
+pub(super) async fn what_was_cancelled_under_a_lapsed_lease_is_pruned_and_forgotten_by_its_lane(w: World) {
+    let (tenant, destination) = w.acme().await;
+    w.publish(&tenant, "evt_1", &[&destination]).await;
+    let held = w.claim_all().await.only();
+    w.done(vec![Write::CancelDelivery { key: held.key.clone() }]).await;
+    w.set(1);
+    assert_eq!(w.prune_all(w.older(w.now())).await.events, 0, "somebody may still settle it");
+    // The holder has died.
+    w.set(super::support::LEASE);
+    assert_eq!(w.prune_all(w.older(w.now())).await.events, 1, "it is over, though a due time is left");
+    let lane = w.lane(&destination).await;
+    assert_eq!((lane.next_due, lane.next_urgent, lane.open), (None, None, 0), "its lane waits for nothing");
+    let taken = w.claim_all().await;
+    assert!(taken.events().is_empty() && taken.claimed.next.is_none(), "nor does a claim");
 }

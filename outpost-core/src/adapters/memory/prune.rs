@@ -59,7 +59,9 @@ impl State {
         self.event_order.remove(&(Some(tenant), place));
         for destination in self.fan_out.remove(&id).unwrap_or_default() {
             let key = DeliveryKey { destination, event: event.clone() };
-            if let Some((_, delivery)) = self.deliveries.remove(&key) {
+            if let Some((age, delivery)) = self.deliveries.remove(&key) {
+                self.unplace(age, &delivery);
+                self.refresh_lane(destination);
                 let place = Position { time: delivery.created_at, id: event.to_string(), scope: destination.as_i64() };
                 self.delivery_order.remove(&(None, place.clone()));
                 self.delivery_order.remove(&(Some(tenant), place));

@@ -343,9 +343,7 @@ impl State {
     /// Changes a delivery and everything that hangs on it; `None` when there is no such delivery.
     fn change_delivery<T>(&mut self, key: &DeliveryKey, change: impl FnOnce(&mut DeliveryRecord) -> T) -> Option<T> {
         let (age, mut delivery) = self.deliveries.remove(key)?;
-        if let Some(due) = delivery.due {
-            self.due.remove(&(key.destination, delivery.epoch, delivery.is_urgent(), due, age));
-        }
+        self.unplace(age, &delivery);
         self.count_open(&delivery, -1);
         let result = change(&mut delivery);
         self.count_open(&delivery, 1);
@@ -353,6 +351,12 @@ impl State {
         self.deliveries.insert(key.clone(), (age, delivery));
         self.refresh_lane(key.destination);
         Some(result)
+    }
+
+    pub(super) fn unplace(&mut self, age: u64, delivery: &DeliveryRecord) {
+        if let Some(due) = delivery.due {
+            self.due.remove(&(delivery.key.destination, delivery.epoch, delivery.is_urgent(), due, age));
+        }
     }
 
     fn place(&mut self, age: u64, delivery: &DeliveryRecord) {
@@ -378,7 +382,7 @@ impl State {
         self.due.range(from..=to).next().map(|((_, _, _, due, _), key)| (*due, key))
     }
 
-    fn refresh_lane(&mut self, destination: Incarnation) {
+    pub(super) fn refresh_lane(&mut self, destination: Incarnation) {
         let Some(record) = self.destinations.get(&destination) else { return };
         let (epoch, live) = (record.epoch, record.is_enabled());
         let next_due = self.earliest(destination, epoch, false).map(|(due, _)| due).filter(|_| live);
