@@ -135,10 +135,8 @@ impl Parser {
         let kind = json::kind(text);
         if kind == Kind::Object {
             let object = self.object(text, subject, shape, depth)?;
-            if object.checks.is_empty() && object.fields.is_empty() && object.branches.is_empty() {
-                if subject != Subject::Event {
-                    return Some(Schema::Check(self.check("$exist", text, Test::Exists(true))));
-                }
+            if subject != Subject::Event && object.is_empty() {
+                return Some(Schema::Check(self.check("$exist", text, Test::Exists(true))));
             }
             return Some(Schema::Object(Arc::new(object)));
         }

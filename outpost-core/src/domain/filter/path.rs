@@ -27,5 +27,6 @@ pub(super) fn push_index(path: &mut String, index: usize) {
 
 /// The longest start of `text` of at most `max` bytes that ends between characters.
 pub(super) fn cut(text: &str, max: usize) -> &str {
-    text.split_at(text.floor_char_boundary(max)).0
+    let ends = text.char_indices().map(|(at, one)| at + one.len_utf8());
+    text.get(..ends.take_while(|end| *end <= max).last().unwrap_or(0)).unwrap_or_default()
 }

@@ -58,7 +58,7 @@ fn inside(parts: &Map<String, Value>, found: Option<&Value>, in_list: bool, time
                 value.as_array().unwrap().iter().map(|schema| asked(schema, found, in_list, time)).collect()
             };
             match key.as_str() {
-                "$or" => Some(all(&each(value).into_iter().map(not).collect::<Vec<_>>())).map(not),
+                "$or" => Some(not(all(&each(value).into_iter().map(not).collect::<Vec<_>>()))),
                 "$and" => Some(all(&each(value))),
                 "$not" => Some(not(asked(value, found, in_list, time))),
                 _ if key.starts_with('$') => None,
@@ -316,7 +316,7 @@ fn write(value: &Value, seed: &mut u64, text: &mut String) {
             text.push('{');
             for (index, (key, value)) in members.iter().enumerate() {
                 text.push_str(if index > 0 { "," } else { "" });
-                if *seed % 5 == 0 {
+                if seed.is_multiple_of(5) {
                     text.push_str(&format!("{}:{{\"a\":1}},", serde_json::to_string(key).unwrap()));
                 }
                 write(&Value::from(key.as_str()), seed, text);
