@@ -28,7 +28,7 @@ pub use domain::destination::{
     NewDestination,
 };
 pub use domain::egress::{Allowance, EgressPolicy, EgressPolicyBuilder, Party, Refused};
-pub use domain::event::{Event, Fingerprint};
+pub use domain::event::{Event, Fingerprint, MAX_NESTING};
 pub use domain::filter::{
     DestinationFilter, ExplainedCondition, Explanation, FilterInput, MAX_EXPLAINED_VALUE, MAX_FILTER_CONDITIONS,
     MAX_FILTER_DEPTH, MAX_FILTER_LEN, MAX_FILTER_VALUES,

@@ -98,7 +98,31 @@ impl Fingerprint {
     }
 }
 
-/// Checks that `data` is one JSON object in UTF-8, at most `max` bytes, without reading it into a tree.
+/// How deep a payload may be nested: what receivers' JSON readers commonly take.
+pub const MAX_NESTING: usize = 128;
+
+/// How deep a JSON text is nested. Of other texts it says nothing.
+fn nesting(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Checks that `data` is one JSON object in UTF-8, at most `max` bytes and nested at most [`MAX_NESTING`] deep,
+/// without reading it into a tree.
 ///
 /// # Errors
 /// A [`Problem`] with field `data`.
@@ -113,7 +137,10 @@ pub fn check_data(data: &[u8], max: usize) -> Result<(), Problem> {
         Some(_) => return Err(Problem::new("data", "must be a JSON object")),
     }
     let text = std::str::from_utf8(data).map_err(|_| Problem::new("data", "must be UTF-8"))?;
-    // `IgnoredAny` checks the grammar, builds nothing and refuses nesting beyond its own limit of 128.
+    if nesting(data) > MAX_NESTING {
+        return Err(Problem::new("data", format!("must not be nested more than {MAX_NESTING} levels deep")));
+    }
+    // `IgnoredAny` checks the grammar and builds nothing.
     serde_json::from_str::<serde::de::IgnoredAny>(text).map(drop).map_err(|error| {
         Problem::new("data", format!("is not valid JSON at line {} column {}", error.line(), error.column()))
     })
@@ -147,8 +174,13 @@ mod tests {
         }
         assert!(check_data(b"{\"a\":\"\xff\"}", 1000).is_err());
         assert!(check_data(b"{\"a\":1}", 6).is_err() && check_data(b"{\"a\":1}", 7).is_ok());
-        let deep = format!("{}{}", "{\"a\":".repeat(100_000), "1");
-        assert!(check_data(deep.as_bytes(), usize::MAX).is_err());
+        let deep = |levels| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+        for levels in [MAX_NESTING + 1, 100_000] {
+            assert!(check_data(deep(levels).as_bytes(), usize::MAX).is_err(), "{levels}");
+        }
+        assert_eq!(check_data(deep(MAX_NESTING).as_bytes(), usize::MAX), Ok(()));
+        let text = format!("{{\"a\":\"\\\"{}\"}}", "[".repeat(1000));
+        assert_eq!(check_data(text.as_bytes(), usize::MAX), Ok(()), "brackets in a text are no nesting");
     }
 
     #[test]

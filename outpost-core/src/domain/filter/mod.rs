@@ -168,8 +168,7 @@ impl DestinationFilter {
     /// Whether it is `{}`, which every event fits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Object { checks, fields, branches, .. } = &self.inner.object;
-        checks.is_empty() && fields.is_empty() && branches.is_empty()
+        self.inner.object.is_empty()
     }
 
     /// Whether the event fits.

@@ -135,8 +135,7 @@ impl Parser {
         let kind = json::kind(text);
         if kind == Kind::Object {
             let object = self.object(text, subject, shape, depth)?;
-            let is_bare = object.checks.is_empty() && object.fields.is_empty() && object.branches.is_empty();
-            if is_bare && subject != Subject::Event {
+            if subject != Subject::Event && object.is_empty() {
                 return Some(Schema::Check(self.check("$exist", text, Test::Exists(true))));
             }
             return Some(Schema::Object(Arc::new(object)));

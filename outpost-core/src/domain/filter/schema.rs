@@ -78,6 +78,12 @@ pub(super) struct Object {
     pub(super) json: Box<str>,
 }
 
+impl Object {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.checks.is_empty() && self.fields.is_empty() && self.branches.is_empty()
+    }
+}
+
 /// A plain key and what is asked of its value.
 #[derive(Debug)]
 pub(super) struct Field {

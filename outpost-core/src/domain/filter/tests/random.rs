@@ -316,7 +316,7 @@ fn write(value: &Value, seed: &mut u64, text: &mut String) {
             text.push('{');
             for (index, (key, value)) in members.iter().enumerate() {
                 text.push_str(if index > 0 { "," } else { "" });
-                if (*seed).is_multiple_of(5) {
+                if seed.is_multiple_of(5) {
                     text.push_str(&format!("{}:{{\"a\":1}},", serde_json::to_string(key).unwrap()));
                 }
                 write(&Value::from(key.as_str()), seed, text);
