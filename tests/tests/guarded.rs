@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use outpost_core::store::{Apply, ApplyOutcome, Expect, Fetch, Key, Row, Write};
 use outpost_core::{
     Actor, Capabilities, DestinationPatch, Dialer, ErrorClass, ErrorKind, Io, MapPatch, MemoryStore, NewDestination,
-    NewEvent, Outpost, Resolver, ScriptedReply, ScriptedTransport, Sealed, Store, TestEvent, WebhookTransport,
+    NewEvent, Outpost, Resolver, Sealed, Store, TestEvent, WebhookTransport,
 };
-use outpost_tests::{notes, tenant_with, virtual_builder, wait_for};
+use outpost_tests::{notes, tenant_with, wait_for};
 
 /// Names that turn from public to private.
 struct Rebound(Arc<AtomicBool>);
@@ -82,7 +82,12 @@ async fn an_address_is_checked_at_create_update_enable_test_and_send() {
 #[tokio::test(start_paused = true)]
 async fn settings_that_went_bad_in_the_store_are_a_failed_attempt_and_hold_up_nobody() {
     let store = MemoryStore::new();
-    let setter = virtual_builder(store.clone(), ScriptedTransport::always(ScriptedReply::ok())).start().await.unwrap();
+    let dialed = notes();
+    let transport = || {
+        let public = Rebound(Arc::new(AtomicBool::new(false)));
+        WebhookTransport::builder().resolver(public).dialer(Nowhere(dialed.clone())).build().unwrap()
+    };
+    let setter = Outpost::builder(store.clone()).transport(transport()).start().await.unwrap();
     tenant_with(&setter, "acme", &[("bad", "https://one.test/"), ("good", "https://two.test/")]).await;
     let life = setter.destinations().get("acme", "bad").await.unwrap().incarnation;
     let now = setter.tenants().get("acme").await.unwrap().created_at;
@@ -94,11 +99,8 @@ async fn settings_that_went_bad_in_the_store_are_a_failed_attempt_and_hold_up_no
     assert!(matches!(done, ApplyOutcome::Done(_)));
     drop(setter);
 
-    let dialed = notes();
-    let public = Rebound(Arc::new(AtomicBool::new(false)));
-    let transport = WebhookTransport::builder().resolver(public).dialer(Nowhere(dialed.clone())).build().unwrap();
     let outpost = Outpost::builder(store.another_process())
-        .transport(transport)
+        .transport(transport())
         .clock(outpost_core::TokioClock::starting_at(now))
         .start()
         .await
