@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outpost_core::{
-    DestinationPatch, ErrorKind, EventFilter, Fault, FaultStore, HealthPolicy, MemoryStore, NewDestination, NewEvent,
-    OPERATOR_DESTINATION, OPERATOR_TENANT, OPERATOR_TOPICS, Operation, OperatorDestination, Outpost, RetryPolicy,
-    Schedule, Scope, ScriptedReply, ScriptedTransport, Store, Times, Topics,
+    DestinationPatch, ErrorKind, EventFilter, Fault, FaultStore, HealthPolicy, MemoryStore, MetricValue, MetricsQuery,
+    NewDestination, NewEvent, OPERATOR_DESTINATION, OPERATOR_TENANT, OPERATOR_TOPICS, Operation, OperatorDestination,
+    Outpost, RetryPolicy, Schedule, Scope, ScriptedReply, ScriptedTransport, Store, Times, Topics,
 };
 use outpost_tests::{finished, notes, tenant_with, virtual_builder};
 use serde_json::Value;
@@ -180,6 +180,10 @@ async fn operator_events_are_nobody_else_s_and_their_tenant_cannot_be_claimed() 
     assert!(events.items.iter().all(|event| event.tenant_id.as_str() == "acme"));
     let attempts = outpost.deliveries().attempts(Scope::All, &Default::default(), &Default::default()).await.unwrap();
     assert!(attempts.items.iter().all(|attempt| attempt.tenant_id.as_str() == "acme"));
+    let from = outpost_tests::epoch();
+    let query = MetricsQuery::new(from, from.after(Duration::from_secs(3600)));
+    let report = outpost.metrics().events(Scope::All, &query).await.unwrap();
+    assert_eq!(report.rows[0].measures[0].1, MetricValue::Count(4), "{report:?}");
     assert_eq!(outpost.tenants().put(OPERATOR_TENANT, None).await.unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(outpost.publish(OPERATOR_TENANT, event("x")).await.unwrap_err().kind(), ErrorKind::Invalid);
     let new = NewDestination::webhook("https://other.test/");

@@ -77,10 +77,13 @@ impl Metrics<'_> {
         let tenants = self.tenants(operation, tenant, &query.filter.tenants).await?;
         let plan = plan(query, &kept(self.0.shared())).map_err(refuse)?;
         let sums = Aggregate::new(query.clone()).map_err(refuse)?;
-        let mut reading =
-            Reading { outpost: self.0, operation, what, sums, lives: Lives::default(), rollups: 0, log_rows: 0 };
+        let (lives, hidden) = (Lives::default(), None);
+        let mut reading = Reading { outpost: self.0, operation, what, sums, lives, hidden, rollups: 0, log_rows: 0 };
         for segment in plan.segments {
             for tenant in &tenants {
+                // Everybody's numbers leave the operator's own out, as lists do.
+                let operator = self.0.shared().operator.view().map(|view| view.tenant.incarnation);
+                reading.hidden = operator.filter(|_| tenant.is_none());
                 match segment.source {
                     Source::Rollups(level) => reading.read_rollups(level, segment, *tenant).await?,
                     Source::Log(why) => reading.read_log(why, segment, *tenant).await?,
@@ -132,6 +135,8 @@ struct Reading<'a> {
     what: MetricsOf,
     sums: Aggregate,
     lives: Lives,
+    /// A tenant whose rows do not count.
+    hidden: Option<Incarnation>,
     rollups: u32,
     log_rows: u32,
 }
@@ -250,6 +255,7 @@ impl Reading<'_> {
     }
 
     async fn count(&mut self, mut rows: Vec<Counting>) -> Result<()> {
+        rows.retain(|(key, _, _)| Some(key.tenant) != self.hidden);
         if !self.outpost.actor.is_operator() {
             rows.iter_mut().for_each(|(key, _, _)| blur(key));
         }
