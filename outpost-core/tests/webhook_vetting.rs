@@ -195,3 +195,25 @@ async fn headers_that_are_not_offered_are_sent_all_the_same() {
     outpost_core::Transport::deliver(&transport, &target, &message("{}")).await.unwrap();
     assert_eq!(memory.seen.lock().unwrap()[0].header("x-key"), Some("kept"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_operator_may_reach_ends_when_a_tenant_points_a_destination_elsewhere() {
+    let policy = EgressPolicy::builder().allow_net_for(Allowance::Operator, "10.0.0.0/8").build().unwrap();
+    let transport = WebhookTransport::builder().egress(policy).resolver(Zone).dialer(Memory::default());
+    let outpost = start(transport).await;
+    let tenant = user(&outpost, "acme", Capabilities::ALL).await;
+    let id = outpost.destinations().create("acme", NewDestination::webhook("http://10.1.2.3/a")).await.unwrap().id;
+    let refused = tenant.destinations().create("acme", NewDestination::webhook("http://10.1.2.3/a")).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
+    let elsewhere = patch("url", "http://10.1.2.4/a");
+    assert_eq!(
+        tenant.destinations().update("acme", id.as_str(), elsewhere.clone()).await.unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+    outpost.destinations().update("acme", id.as_str(), elsewhere).await.unwrap();
+    let public = patch("url", "http://public.example/");
+    tenant.destinations().update("acme", id.as_str(), public).await.unwrap();
+    let back = patch("url", "http://10.1.2.4/a");
+    let error = outpost.destinations().update("acme", id.as_str(), back).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "it is the tenant's now");
+}

@@ -49,7 +49,7 @@ pub struct DestinationRecord {
     pub filter: Option<Arc<str>>,
     /// How it is sent to, where that differs from the defaults.
     pub settings: Arc<DeliverySettings>,
-    /// The operator made it, not the tenant.
+    /// The operator made it, and no tenant has pointed it elsewhere since.
     pub by_operator: bool,
     /// The sealed config.
     pub config: Sealed,

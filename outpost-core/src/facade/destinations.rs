@@ -422,6 +422,8 @@ impl Destinations<'_> {
             if origin(&record.target) != origin(target.display()) {
                 self.need_secrets(operation)?;
             }
+            // What the operator may reach is not for a tenant to choose.
+            record.by_operator &= self.0.actor.is_operator() || record.target == target.display();
             self.vet(operation, &*transport, &target, record).await?;
             record.target = target.display().to_owned();
             self.seal(operation, record, &maps)?;
