@@ -93,8 +93,8 @@ pub struct Replay {
     pub state: ReplayState,
     /// Rows of the log that were found to match so far.
     pub found: u64,
-    /// How many of them are tried again; the others were on their way or asked for already. After a crash it
-    /// may be short by what one step had found.
+    /// How many of them are tried again; the others were on their way or asked for already. When the
+    /// engine ended in the middle of a step, or the store's answer to one was lost, it may be short by what one step had found.
     pub requested: u64,
     /// When it was started.
     pub created_at: Timestamp,

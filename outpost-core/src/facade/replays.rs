@@ -1,10 +1,12 @@
 //! Replays: many deliveries of one destination tried again, at its own pace.
 
+use std::time::Duration;
+
 use super::listing::not_found;
 use super::{Outpost, of_store};
 use crate::domain::actor::Capability;
 use crate::domain::replay::{Replay, ReplayRequest, ReplayState, ReplayStep};
-use crate::ports::store::{Apply, ApplyOutcome, Expect, Fetch, Key, Row, Write};
+use crate::ports::store::{Apply, ApplyOutcome, Expect, Fetch, Key, Row, SmallRecord, Write};
 use crate::runtime::replay::{ENDED, RUNNING, deliveries, events, key_of, missing, record_of, writes_of};
 use crate::values::error::{Error, ErrorKind, Problem, Result};
 use crate::values::page::Position;
@@ -13,6 +15,12 @@ use crate::values::page::Position;
 pub const MAX_REPLAYS: usize = 10;
 /// How many pages of the log a preview looks at.
 const PREVIEW_PAGES: usize = 25;
+/// The kind of the record that every start of a tenant's replay writes, and how long it is kept: longer than any
+/// start takes.
+const FENCE: &str = "replay_fence";
+const FENCE_KEPT: Duration = Duration::from_secs(3600);
+/// Each time that others come first there is one place less, so this is more than enough.
+const START_TRIES: usize = 2 * MAX_REPLAYS;
 
 /// What a replay would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,19 +54,45 @@ impl Replays<'_> {
         }
         let shared = self.0.shared();
         self.0.limit(OPERATION, replay.tenant, shared.settings.tenant_limits.replays)?;
-        if self.fetch(OPERATION, vec![Key::Records(RUNNING.to_owned(), key_of(replay.tenant, ""))]).await?.len()
-            >= MAX_REPLAYS
-        {
-            let message = format!("{MAX_REPLAYS} replays of this tenant are running");
-            return Err(Error::new(ErrorKind::LimitReached, OPERATION, message));
+        let fence_key = key_of(replay.tenant, "");
+        for _ in 0..START_TRIES {
+            // Whoever starts one in between has written the fence as well, so the count still holds in the commit.
+            let now = shared.now();
+            let keys = vec![
+                Key::Record(FENCE.to_owned(), fence_key.clone()),
+                Key::Records(RUNNING.to_owned(), fence_key.clone()),
+            ];
+            let rows = shared.store.fetch(Fetch { now, keys }).await.map_err(|error| of_store(OPERATION, error))?;
+            if rows.get(1).is_some_and(|running| running.len() >= MAX_REPLAYS) {
+                let message = format!("{MAX_REPLAYS} replays of this tenant are running");
+                return Err(Error::new(ErrorKind::LimitReached, OPERATION, message));
+            }
+            let expect = match rows.first().and_then(|rows| rows.first()) {
+                Some(Row::Record(fence)) => Expect::Revision(fence.revision),
+                _ => Expect::Absent,
+            };
+            let fence = SmallRecord {
+                kind: FENCE.to_owned(),
+                key: fence_key.clone(),
+                value: Default::default(),
+                expires_at: Some(now.after(FENCE_KEPT)),
+                revision: 0,
+            };
+            let writes = vec![
+                Write::PutRecord { record: fence, expect },
+                Write::PutRecord { record: record_of(&replay), expect: Expect::Absent },
+            ];
+            let request = Apply { now, writes, follow_ups: Vec::new() };
+            match shared.store.apply(request).await.map_err(|error| of_store(OPERATION, error))? {
+                ApplyOutcome::Done(_) => {
+                    shared.replays.notify_one();
+                    return Ok(replay);
+                }
+                ApplyOutcome::Refused { index: 0, .. } => {}
+                _ => break,
+            }
         }
-        let write = Write::PutRecord { record: record_of(&replay), expect: Expect::Absent };
-        self.0
-            .write(OPERATION, write)
-            .await?
-            .map_err(|_| Error::new(ErrorKind::NotStored, OPERATION, "no free id was found; try again"))?;
-        shared.replays.notify_one();
-        Ok(replay)
+        Err(Error::new(ErrorKind::NotStored, OPERATION, "the replay could not be stored; try again"))
     }
 
     /// How many deliveries a replay would find, counted up to a bound.
@@ -169,7 +203,7 @@ impl Replays<'_> {
         let shared = self.0.shared();
         let now = shared.now();
         // What is published from now on is not its business. A range ends before its end.
-        let latest = now.after(std::time::Duration::from_millis(1));
+        let latest = now.after(Duration::from_millis(1));
         request.until = Some(request.until.map_or(latest, |until| until.min(latest)));
         let problems: Vec<Problem> = request.problems();
         if !problems.is_empty() {

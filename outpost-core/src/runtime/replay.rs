@@ -1,7 +1,7 @@
 //! Replays: asks for many attempts, step by step, each step one commit with the note how far it came. The
 //! attempts wait in the store and are sent like everything else, so a replay cannot become a storm.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,13 +65,9 @@ pub(crate) fn writes_of(replay: &Replay, revision: i64) -> Vec<Write> {
     ]
 }
 
-/// What steps have asked for and no record tells yet, by replay.
-type Uncounted = HashMap<String, u64>;
-
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut uncounted = Uncounted::new();
     while shared.phase() == Phase::Running {
-        let wait = match step_all(&shared, &mut uncounted).await {
+        let wait = match step_all(&shared).await {
             Ok(wait) => wait,
             Err(error) => {
                 let mut tries = 4;
@@ -87,7 +83,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// Gets on with every replay by turns until none is left to do; tells when to look again.
-async fn step_all(shared: &Arc<Shared>, uncounted: &mut Uncounted) -> StoreResult<Duration> {
+async fn step_all(shared: &Arc<Shared>) -> StoreResult<Duration> {
     let mut left_alone = HashSet::new();
     loop {
         let keys = vec![Key::Records(RUNNING.to_owned(), String::new())];
@@ -103,7 +99,7 @@ async fn step_all(shared: &Arc<Shared>, uncounted: &mut Uncounted) -> StoreResul
                 left_alone.insert(record.key);
                 continue;
             };
-            if step(shared, replay, record.revision, uncounted).await? {
+            if step(shared, replay, record.revision).await? {
                 stepped = true;
             } else {
                 left_alone.insert(record.key);
@@ -116,11 +112,17 @@ async fn step_all(shared: &Arc<Shared>, uncounted: &mut Uncounted) -> StoreResul
 }
 
 /// One step of one replay; false: somebody else does it.
-async fn step(shared: &Arc<Shared>, mut replay: Replay, revision: i64, uncounted: &mut Uncounted) -> StoreResult<bool> {
-    let place = shared.place(replay.destination, 0).await?;
-    let Some(place) = place.filter(|place| place.record.is_enabled()) else {
+async fn step(shared: &Arc<Shared>, mut replay: Replay, revision: i64) -> StoreResult<bool> {
+    let enabled = |place: Option<Arc<Place>>| place.filter(|place| place.record.is_enabled());
+    let mut place = enabled(shared.place(replay.destination, 0).await?);
+    if place.is_none() {
+        // Another process may have enabled it just now, which is not to be mistaken for the end.
+        shared.directory.forget_place(replay.destination);
+        place = enabled(shared.place(replay.destination, 0).await?);
+    }
+    let Some(place) = place else {
         replay.state = ReplayState::Stopped;
-        return Ok(write(shared, &mut replay, revision, Vec::new(), uncounted).await? != Written::ByOthers);
+        return Ok(write(shared, &mut replay, revision, Vec::new()).await? != Written::ByOthers);
     };
     let (request, create, next) = match &replay.step {
         ReplayStep::Deliveries(after) => {
@@ -146,7 +148,7 @@ async fn step(shared: &Arc<Shared>, mut replay: Replay, revision: i64, uncounted
     let asks = !request.is_empty() || !create.is_empty();
     let ask = Write::Replay { destination: replay.destination, revision: place.record.revision, request, create };
     let ask = if asks { vec![ask] } else { Vec::new() };
-    match write(shared, &mut replay, revision, ask, uncounted).await? {
+    match write(shared, &mut replay, revision, ask).await? {
         Written::ByOthers => Ok(false),
         Written::Done => Ok(true),
         // The destination has changed: the same step again, from the same record.
@@ -164,17 +166,10 @@ enum Written {
     ByOthers,
 }
 
-/// Commits a step. How many attempts it asked for is known only afterwards, and noted with the next one.
-async fn write(
-    shared: &Arc<Shared>,
-    replay: &mut Replay,
-    revision: i64,
-    ask: Vec<Write>,
-    uncounted: &mut Uncounted,
-) -> StoreResult<Written> {
+/// Commits a step, then notes how many attempts it asked for, which is known only afterwards.
+async fn write(shared: &Arc<Shared>, replay: &mut Replay, revision: i64, ask: Vec<Write>) -> StoreResult<Written> {
     let now = shared.now();
     replay.updated_at = now;
-    replay.requested += uncounted.remove(&replay.id).unwrap_or(0);
     let asked = !ask.is_empty();
     let mut writes = ask;
     writes.extend(writes_of(replay, revision));
@@ -183,13 +178,7 @@ async fn write(
             let requested = u64::try_from(numbers.first().copied().unwrap_or(0)).unwrap_or(0);
             if asked && requested > 0 {
                 shared.look_for_work();
-                if replay.state == ReplayState::Running {
-                    uncounted.insert(replay.id.clone(), requested);
-                } else {
-                    replay.requested += requested;
-                    let write = Write::PutRecord { record: record_of(replay), expect: Expect::Any };
-                    shared.store.apply(Apply { now, writes: vec![write], follow_ups: Vec::new() }).await?;
-                }
+                count(shared, &key_of(replay.tenant, &replay.id), requested).await;
             }
             Ok(Written::Done)
         }
@@ -199,6 +188,38 @@ async fn write(
         } if asked => Ok(Written::Outdated),
         ApplyOutcome::Refused { .. } | ApplyOutcome::Outdated => Ok(Written::ByOthers),
     }
+}
+
+/// Adds to what a replay has asked for, wherever its record is by now: somebody may have ended it meanwhile, or
+/// another process got on with it.
+async fn count(shared: &Shared, key: &str, requested: u64) {
+    let (mut tries, mut written) = (0, Bytes::new());
+    loop {
+        match count_once(shared, key, requested, &mut written).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(_) if shared.phase() != Phase::Running => return,
+            Err(error) => shared.back_off("replay", &error.context, &mut tries).await,
+        }
+    }
+}
+
+/// False: somebody else has changed the record. `written` is what an earlier try may have written.
+async fn count_once(shared: &Shared, key: &str, requested: u64, written: &mut Bytes) -> StoreResult<bool> {
+    let now = shared.now();
+    let keys = [RUNNING, ENDED].map(|kind| Key::Record(kind.to_owned(), key.to_owned())).to_vec();
+    let rows = shared.store.fetch(Fetch { now, keys }).await?;
+    let Some(Row::Record(record)) = rows.into_iter().flatten().next() else { return Ok(true) };
+    let Ok(mut replay) = serde_json::from_slice::<Replay>(&record.value) else { return Ok(true) };
+    if record.value == *written {
+        return Ok(true);
+    }
+    replay.requested += requested;
+    *written = record_of(&replay).value;
+    let expect = Expect::Revision(record.revision);
+    let write = Write::PutRecord { record: SmallRecord { value: written.clone(), ..record }, expect };
+    let outcome = shared.store.apply(Apply { now, writes: vec![write], follow_ups: Vec::new() }).await?;
+    Ok(matches!(outcome, ApplyOutcome::Done(_)))
 }
 
 /// A page of the deliveries that a replay is about.
