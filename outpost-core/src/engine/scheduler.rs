@@ -305,6 +305,14 @@ impl Scheduler {
         drained
     }
 
+    /// Takes over what the store knows of a lane's pace before a delivery of it is offered. A lane that had come
+    /// to rest was forgotten here, and would start every row of holds anew.
+    pub fn resume(&mut self, record: &LaneRecord, tenant: Incarnation) {
+        if record.strikes > 0 || record.hold_until.is_some() {
+            self.lane_mut(record.destination, tenant).pace.adopt(record);
+        }
+    }
+
     /// Queues a delivery that this process holds. Gives it back when its lane is held or over its rate limit,
     /// since it would only wait there; the caller releases it.
     pub fn offer(&mut self, work: Work, settings: &Arc<DeliverySettings>, now: Timestamp) -> Option<Work> {

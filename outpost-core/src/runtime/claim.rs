@@ -107,6 +107,9 @@ async fn claim_once(shared: &Arc<Shared>, now: Timestamp) -> StoreResult<bool> {
             let work = Work { delivery, token: lease.token, until: lease.until };
             let visited = claimed.lanes.iter().find(|lane| lane.lane.destination == destination);
             let settings = visited.map(|lane| lane.settings.clone()).unwrap_or_default();
+            if let Some(visited) = visited {
+                scheduler.resume(&visited.lane, tenant);
+            }
             given_back.extend(scheduler.offer(work, &settings, now));
             if visited.is_some_and(|lane| lane.more) {
                 scheduler.note_backlog(destination, tenant);
