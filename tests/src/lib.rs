@@ -1,6 +1,7 @@
 //! What the whole-system tests share: an engine in virtual time over a scripted transport.
 
 pub mod receiver;
+pub mod stage;
 pub mod worker;
 
 use std::sync::Arc;
