@@ -137,7 +137,11 @@ impl Destinations<'_> {
                     shared.directory.forget_tenant(&tenant.id);
                     return Ok(self.shown(record, maps));
                 }
+                // The id is taken, unless the incarnation met its double.
                 Err(Refusal::Exists) if new.id.is_some() => {
+                    if self.record(OPERATION, &tenant, record.id.as_str()).await.is_err() {
+                        continue;
+                    }
                     return Err(Error::new(
                         ErrorKind::Conflict,
                         OPERATION,
