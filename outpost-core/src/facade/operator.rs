@@ -28,7 +28,7 @@ impl OperatorDestination {
     /// A destination that `transport` sends to. The transport is used for nothing else, so its egress policy
     /// may allow internal addresses; id, labels and disabling of `destination` do not count.
     ///
-    /// Its topics choose which operator events are sent; see [`OPERATOR_TOPICS`](crate::OPERATOR_TOPICS). Those
+    /// Its topics, and its filter if it has one, choose which operator events are sent; see [`OPERATOR_TOPICS`](crate::OPERATOR_TOPICS). Those
     /// of single attempts are many.
     pub fn new(transport: impl Transport, destination: NewDestination) -> Self {
         Self { transport: Arc::new(transport), destination }
@@ -160,6 +160,8 @@ impl Outpost {
         let secrets = wanted.credentials.expose();
         let new_secrets = secrets.iter().any(|(key, value)| found.credentials.expose().get(key) != Some(value));
         let same = found.topics == wanted.topics
+            && found.filter == wanted.filter
+            && found.settings == wanted.settings
             && found.config == wanted.config
             && found.delivery_metadata == wanted.delivery_metadata
             && !new_secrets;
@@ -168,6 +170,8 @@ impl Outpost {
         }
         let patch = DestinationPatch {
             topics: Some(wanted.topics),
+            filter: Some(wanted.filter),
+            settings: Some(wanted.settings),
             config: replace(&found.config, &wanted.config),
             delivery_metadata: replace(&found.delivery_metadata, &wanted.delivery_metadata),
             credentials: if new_secrets { replace(found.credentials.expose(), secrets) } else { MapPatch::Keep },

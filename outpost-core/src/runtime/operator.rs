@@ -88,15 +88,32 @@ impl Shared {
     }
 }
 
-/// Whether an operator event of `topic` would go anywhere.
+/// Whether an operator event of `topic` may go anywhere; a filter may still keep it away.
 pub(crate) fn wants(view: &TenantView, topic: &str) -> bool {
     view.places.iter().any(|place| place.record.topics.matches(topic))
 }
 
 /// An operator event to be stored; `None` when nobody wants it.
 pub(crate) fn item(view: &TenantView, event: OperatorEvent, now: Timestamp) -> Option<IngestItem> {
-    let matching: Vec<_> = view.places.iter().filter(|place| place.record.topics.matches(event.topic)).collect();
-    let id = EventId::new(&event.id).ok().filter(|_| !matching.is_empty())?;
+    let metadata = StringMap::new();
+    let fingerprint = Fingerprint::of(event.topic, &event.data, &metadata, None, true, None);
+    let mut event = Event {
+        id: EventId::new(&event.id).ok()?,
+        tenant: view.tenant.incarnation,
+        topic: Arc::from(event.topic),
+        time: now,
+        created_at: now,
+        metadata: Arc::new(metadata),
+        data: event.data,
+        eligible_for_retry: true,
+        destination_id: None,
+        matched: [].into(),
+        fingerprint,
+    };
+    let matching: Vec<_> = view.places.iter().filter(|place| place.wants(&event)).collect();
+    if matching.is_empty() {
+        return None;
+    }
     let deliveries = matching
         .iter()
         .map(|place| NewDelivery {
@@ -107,21 +124,7 @@ pub(crate) fn item(view: &TenantView, event: OperatorEvent, now: Timestamp) -> O
         })
         .collect();
     let matched = matching.iter().filter(|place| place.record.disabled.is_none()).map(|place| place.record.id.clone());
-    let metadata = StringMap::new();
-    let fingerprint = Fingerprint::of(event.topic, &event.data, &metadata, None, true, None);
-    let event = Event {
-        id,
-        tenant: view.tenant.incarnation,
-        topic: Arc::from(event.topic),
-        time: now,
-        created_at: now,
-        metadata: Arc::new(metadata),
-        data: event.data,
-        eligible_for_retry: true,
-        destination_id: None,
-        matched: matched.collect(),
-        fingerprint,
-    };
+    event.matched = matched.collect();
     Some(IngestItem { event: Arc::new(event), subscriptions: view.tenant.subscriptions, deliveries })
 }
 
