@@ -9,8 +9,8 @@ use crate::domain::attempt::Attempt;
 use crate::domain::event::{Event, Fingerprint};
 use crate::domain::health::{HealthPolicy, Judgement};
 use crate::domain::operator::{ATTEMPT_FAILED, ATTEMPT_SUCCESS, About, OPERATOR_TENANT, OperatorEvent};
-use crate::domain::tenant::StringMap;
-use crate::ports::store::{Alerts, IngestItem, NewDelivery, SettleAction};
+use crate::domain::tenant::{StringMap, Tenant};
+use crate::ports::store::{Alerts, IngestItem, Key, NewDelivery, Row, SettleAction};
 use crate::ports::transport::Transport;
 use crate::values::id::{EventId, Incarnation, TenantId};
 use crate::values::time::Timestamp;
@@ -46,8 +46,31 @@ impl Shared {
         let Ok(id) = TenantId::new(OPERATOR_TENANT) else { return Ok(()) };
         self.directory.forget_tenant(&id);
         let view = self.tenant_view(&id).await?;
-        *self.operator.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        let mut known = self.operator.view.write().unwrap_or_else(PoisonError::into_inner);
+        // Another task may have read a later state meanwhile.
+        let later = known.as_ref().zip(view.as_ref()).is_some_and(|(known, view)| {
+            known.tenant.incarnation == view.tenant.incarnation
+                && known.tenant.subscriptions > view.tenant.subscriptions
+        });
+        if !later {
+            *known = view;
+        }
         Ok(())
+    }
+
+    /// Reads the operator's tenant anew if another process has changed it. An outcome that makes no operator
+    /// event cannot be refused as outdated, so nothing else would tell that one is wanted by now.
+    pub(super) async fn follow_operator(&self) -> crate::ports::store::StoreResult<()> {
+        let Ok(id) = TenantId::new(OPERATOR_TENANT) else { return Ok(()) };
+        let state = |tenant: &Tenant| (tenant.incarnation, tenant.subscriptions);
+        let found = match self.fetch_one(Key::Tenant(id)).await? {
+            Some(Row::Tenant(tenant)) => Some(state(&tenant)),
+            _ => None,
+        };
+        if found == self.operator.view().map(|view| state(&view.tenant)) {
+            return Ok(());
+        }
+        self.refresh_operator().await
     }
 
     /// The policy that a tenant's destinations are judged by. The operator's own is never disabled: nobody

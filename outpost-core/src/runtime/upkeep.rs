@@ -36,9 +36,13 @@ pub(super) async fn watch(shared: Arc<Shared>) {
     while shared.phase() == Phase::Running {
         match shared.store.changed(version).await {
             Ok(now_at) => {
-                (version, tries) = (now_at, 0);
                 shared.directory.world_changed();
                 shared.look_for_work();
+                match shared.follow_operator().await {
+                    Ok(()) => (version, tries) = (now_at, 0),
+                    // The change is told again.
+                    Err(error) => shared.back_off("changed", &error.context, &mut tries).await,
+                }
             }
             // The shutdown closes the store under the wait.
             Err(_) if shared.phase() != Phase::Running => return,
