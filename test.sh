@@ -48,8 +48,10 @@ if [ -z "${QUICK:-}" ]; then
     quickstart=$PWD/target/release/quickstart
     (cd "$log" && "$quickstart" --events 200 | tee quickstart | tail -n 1)
     grep -q ' 0 given up, 0 left for the next start' "$log/quickstart"
-    grep -q 'initech/crm: 18 attempts in a row failed, 90 %' "$log/quickstart"
+    for percent in 50 70 90 100; do grep -q "initech/crm: .* in a row failed, $percent % of 20" "$log/quickstart"; done
+    grep -q 'initech/crm: 20 attempts in a row failed; last error: the receiver answered 500' "$log/quickstart"
     grep -q 'all 14 events have arrived' "$log/quickstart"
+    test "$(find "$log/outpost.key" -perm 600)" = "$log/outpost.key"
     # Killed half-way it goes on where it stopped.
     (cd "$log" && timeout -s KILL 3 "$quickstart" --events 1000 >killed || true)
     (cd "$log" && "$quickstart" --events 20 | tee again | tail -n 1)

@@ -7,17 +7,20 @@ use outpost_core::{KeyRing, SealingKey};
 
 use crate::Anything;
 
-/// The key beside the database, made on the first run. A real host keeps it where it keeps its other secrets,
-/// apart from the database.
-pub(crate) fn beside(store: &str) -> Anything<(KeyRing, PathBuf)> {
+/// The key in the file beside the database, made on the first run, and whether it was made now. A real host
+/// keeps it where it keeps its other secrets: who has both files can read everything.
+pub(crate) fn beside(store: &str) -> Anything<(KeyRing, PathBuf, bool)> {
     let path = Path::new(store).with_extension("key");
-    if !path.exists() {
+    let made = !path.exists();
+    if made {
         make(&path)?;
     }
-    let text = std::fs::read_to_string(&path)?;
-    Ok((KeyRing::new(SealingKey::from_text(text.trim())?), path))
+    let key = SealingKey::from_text(&std::fs::read_to_string(&path)?)
+        .map_err(|problem| format!("{}: {problem}", path.display()))?;
+    Ok((KeyRing::new(key), path, made))
 }
 
+/// 32 random bytes in hexadecimal digits, in a file that only its owner may read.
 fn make(path: &Path) -> Anything<()> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|error| error.to_string())?;

@@ -42,7 +42,7 @@ const HELP: &str = "quickstart: publish webhooks, deliver them, watch the retrie
   --events N          stop when N events are published and everything is delivered
   --rate N            events a second (20)
   --failure-rate R    the share of requests that the receiver refuses, 0 to 0.5 (0.25)
-  --store FILE        the SQLite file (outpost.db)
+  --store FILE        the SQLite file (outpost.db); the key of its secrets lies beside it (outpost.key)
   --help              this text
 
 Ctrl-C stops in good order; the next start goes on from there.";
@@ -103,7 +103,7 @@ async fn run(flags: Flags) -> Anything<bool> {
 
     // The engine: a store, a transport, and a retry schedule that is quick enough to watch.
     let store = SqliteStore::open(&flags.store).await?;
-    let (ring, key_file) = keys::beside(&flags.store)?;
+    let (ring, key_file, made) = keys::beside(&flags.store)?;
     let watch = Watch::default();
     // Destinations may not lead to this machine or its network, unless the operator says so.
     let egress =
@@ -113,6 +113,8 @@ async fn run(flags: Flags) -> Anything<bool> {
         .transport(WebhookTransport::builder().egress(egress).build()?)
         .retry(RetryPolicy::new(Schedule::Explicit(seconds.map(Duration::from_secs).to_vec()))?)
         .timeout(Duration::from_secs(2))
+        // No destination may have a longer one, so that what a killed run was sending goes on within half a minute.
+        .max_timeout(Duration::from_secs(2))
         // URLs, secrets and headers of destinations are encrypted in the file.
         .sealer(ring)
         .health(HealthPolicy::default().consecutive_failures(Some(20)).disable_at_count(true))
@@ -128,14 +130,17 @@ async fn run(flags: Flags) -> Anything<bool> {
 
     set_up(&outpost, &receiver).await?;
     let left = waiting(&outpost).await?;
+    let key_file = format!("{}{}", key_file.display(), if made { ", made now" } else { "" });
+    screen.note(&format!("everything is kept in {}, its secrets sealed with the key in {key_file}", flags.store));
     screen.note(&format!(
-        "store {}, secrets in it sealed with {}, receiver at {}",
-        flags.store,
-        key_file.display(),
-        receiver.url("")
+        "the receiver is at {} and refuses {} % of all",
+        receiver.url(""),
+        flags.failure_rate * 100.0
     ));
     if left > 0 {
-        screen.note(&format!("{left} deliveries are left from an earlier run and go on now"));
+        screen.note(&format!(
+            "{left} deliveries are left from an earlier run and go on, those it was sending in half a minute"
+        ));
     }
 
     let mut story = std::pin::pin!(story::tell(&outpost, &receiver, &screen, &watch));
@@ -213,7 +218,7 @@ async fn publish(outpost: &Outpost, number: u64) -> Anything<()> {
 /// How many deliveries are still to be made.
 async fn waiting(outpost: &Outpost) -> Anything<i64> {
     let mut open = 0;
-    for (tenant, id, _) in DESTINATIONS {
+    for (tenant, id, _) in DESTINATIONS.into_iter().chain([BROKEN]) {
         open += outpost.destinations().lane(tenant, id).await?.open;
     }
     Ok(open)

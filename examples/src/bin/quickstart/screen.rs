@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use outpost_core::{DeliveryState, Signal};
@@ -11,6 +12,8 @@ pub(crate) struct Screen {
     delivered: AtomicU64,
     failed: AtomicU64,
     refused: AtomicU64,
+    /// The lines of the story, to be shown once more without what came between them.
+    story: Mutex<Vec<String>>,
 }
 
 const GREEN: &str = "32";
@@ -27,12 +30,24 @@ fn paint(colour: &str, text: &str) -> String {
     }
 }
 
-fn line(colour: &str, what: &str, text: &str) {
+/// The time of day in UTC.
+fn time() -> String {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (seconds, millis) = (since.as_secs(), since.subsec_millis());
-    let time = format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+}
+
+fn form(colour: &str, what: &str, text: &str) -> String {
+    format!("{}  {} {text}", paint(GREY, &time()), paint(colour, &format!("{what:<10}")))
+}
+
+fn show(line: &str) {
     // A reader that has gone away is no reason to stop delivering.
-    let _ = writeln!(std::io::stdout(), "{}  {} {text}", paint(GREY, &time), paint(colour, &format!("{what:<10}")));
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn line(colour: &str, what: &str, text: &str) {
+    show(&form(colour, what, text));
 }
 
 impl Screen {
@@ -42,7 +57,13 @@ impl Screen {
 
     /// What happens in the story of the destination that fails.
     pub(crate) fn story(&self, text: &str) {
-        line(CYAN, "story", text);
+        self.chapter(CYAN, "story", text);
+    }
+
+    fn chapter(&self, colour: &str, what: &str, text: &str) {
+        let line = form(colour, what, text);
+        show(&line);
+        self.story.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
     pub(crate) fn failed(&self) -> u64 {
@@ -83,13 +104,15 @@ impl Screen {
             Signal::Failing { tenant, destination, percent, failures, limit, .. } => {
                 let text =
                     format!("{tenant}/{destination}: {failures} attempts in a row failed, {percent} % of {limit}");
-                line(RED, "warning", &text);
+                self.chapter(YELLOW, "warning", &text);
             }
             Signal::Recovered { tenant, destination, failures, .. } => {
-                line(GREEN, "recovered", &format!("{tenant}/{destination} after {failures} failed attempts"));
+                self.chapter(GREEN, "recovered", &format!("{tenant}/{destination} after {failures} failed attempts"));
             }
             Signal::Disabled { tenant, destination, disabled } => {
-                line(RED, "disabled", &format!("{tenant}/{destination}: {}", disabled.reason));
+                let last = disabled.last_error.as_deref().unwrap_or("unknown");
+                let text = format!("{tenant}/{destination}: {}; last error: {last}", disabled.reason);
+                self.chapter(RED, "disabled", &text);
             }
             Signal::StoreFailing { operation, message, .. } => line(RED, "store", &format!("{operation}: {message}")),
             Signal::StoreRecovered => line(GREEN, "store", "works again"),
@@ -100,6 +123,12 @@ impl Screen {
     pub(crate) fn summary(&self, published: u64, left: i64, good: u64, bad: u64) {
         let delivered = self.delivered.load(Ordering::Relaxed);
         let (failed, refused) = (self.failed(), self.refused.load(Ordering::Relaxed));
+        let story = self.story.lock().unwrap_or_else(PoisonError::into_inner);
+        if !story.is_empty() {
+            show("\nthe story of the destination that failed, once more:");
+            story.iter().for_each(|line| show(line));
+            show("");
+        }
         println!(
             "summary: {published} events published, {delivered} deliveries made, {refused} attempts retried, \
              {failed} given up, {left} left for the next start, {good} signatures verified, {bad} bad"
