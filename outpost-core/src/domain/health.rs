@@ -18,7 +18,28 @@ pub const LEAST_FAILURES: u32 = 10;
 /// The longest text that is kept of the latest failure, in bytes.
 const MAX_ERROR: usize = 256;
 
-/// When failures of a destination are told of, and when they disable it.
+/// When failures of a destination are told of, and when they disable it: one policy for all destinations of an
+/// engine, given to [`OutpostBuilder::health`](crate::OutpostBuilder::health).
+///
+/// Every failed attempt counts, first ones and retries, those by hand and of replays too, over all events of the
+/// destination; one that succeeds starts the count anew, as enabling the destination does. Tests do not count, nor
+/// does what is not the receiver's fault ([`ErrorClass::System`](crate::ErrorClass::System)).
+///
+/// Warnings reach the [`Observer`](crate::Observer) as [`Signal`](crate::Signal)s and, as events, the
+/// [`OperatorDestination`](crate::OperatorDestination); a disabled destination says why in
+/// [`Destination::disabled`](crate::Destination::disabled). What waits for it then is skipped and can be
+/// [replayed](crate::Replays::start) once it is [enabled](crate::Destinations::enable) again.
+///
+/// ```
+/// use std::time::Duration;
+/// use outpost_core::HealthPolicy;
+///
+/// // Warn at 25, 35, 45 and 50 failures in a row; disable after a day of nothing but failures.
+/// let policy = HealthPolicy::default()
+///     .consecutive_failures(Some(50))
+///     .disable_after(Some(Duration::from_secs(24 * 3600)));
+/// # drop(policy);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthPolicy {
     pub(crate) failures: Option<u32>,
@@ -51,8 +72,8 @@ impl HealthPolicy {
         self
     }
 
-    /// Sets whether a destination is disabled at 100 % of the count. A burst reaches it within a second, so
-    /// the default is not to.
+    /// Sets whether a destination is disabled at 100 % of the count. Many events at once reach it within a second
+    /// when a receiver is down for a moment, so the default is not to.
     #[must_use]
     pub const fn disable_at_count(mut self, on: bool) -> Self {
         self.disable_at_count = on;
@@ -60,15 +81,17 @@ impl HealthPolicy {
     }
 
     /// Sets for how long a destination may do nothing but fail, at least [`LEAST_FAILURES`] times, before
-    /// it is disabled. `None`: for ever. Default: five days.
+    /// it is disabled, at least a second. It is the next failed attempt after that time that disables it: a
+    /// destination that nothing is sent to stays as it is. `None`: for ever. Default: five days.
     #[must_use]
     pub const fn disable_after(mut self, time: Option<Duration>) -> Self {
         self.disable_after = time;
         self
     }
 
-    /// Sets for how long one signal that a delivery has used up its retries stands for further ones of the
-    /// same destination. Zero: each is told. `None`: none is. Default: an hour.
+    /// Sets for how long one [`Signal::Exhausted`](crate::Signal::Exhausted), which tells that a delivery has used
+    /// up its retries, stands for further ones of the same destination. Zero: each is told. `None`: none is.
+    /// Default: an hour.
     #[must_use]
     pub const fn exhausted_window(mut self, window: Option<Duration>) -> Self {
         self.exhausted_window = window;

@@ -16,8 +16,32 @@ use crate::values::error::{Error, ErrorKind, Problem, Result};
 use crate::values::id::{DestinationId, Incarnation, TenantId};
 use crate::values::secret::Sealed;
 
-/// Where operator events are sent. They are stored in the commits they tell of, so none is lost and none is
-/// told twice, and delivered by the same engine: retried, and signed like every event of the transport.
+/// Where operator events are sent: what a [`Signal`](crate::Signal) tells this process, as events for an endpoint
+/// of your own. They are stored in the commits they tell of, so none is lost and none is made twice, and delivered
+/// by the same engine: retried, and signed like every event of the transport. They never cause operator events
+/// themselves, and failures never disable their destination.
+///
+/// By default all of them are sent, one for every single attempt included; the topic `alert.*` is what most want.
+/// Each is `{"id", "topic", "time", "deployment_id", "tenant_id", "data"}` with one of
+/// [`OPERATOR_TOPICS`](crate::OPERATOR_TOPICS). What is about an attempt has the tenant, the destination with its
+/// secret parts masked, the event without its payload, and the attempt in `data`; warnings add
+/// `consecutive_failures`, disabling `reason`, `detail` and `last_error`.
+///
+/// The endpoint is the one of the last start: it is changed in the store when another one is given, and deleted,
+/// with what waits for it, by a start without one. To know the secret for verifying signatures, give it
+/// (`NewDestination::credential("secret", …)`), or read the generated one: `destinations().get(OPERATOR_TENANT,
+/// OPERATOR_DESTINATION)`.
+///
+/// ```
+/// use outpost_core::{NewDestination, OperatorDestination, Topics, WebhookTransport};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let alerts = NewDestination::webhook("https://ops.example.com/alerts").topics(Topics::new(["alert.*"])?);
+/// let operator = OperatorDestination::new(WebhookTransport::builder().build()?, alerts);
+/// // Outpost::builder(store).operator_destination(operator)
+/// # drop(operator);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct OperatorDestination {
     transport: Arc<dyn Transport>,

@@ -31,14 +31,40 @@ pub struct ReplayPreview {
     pub at_least: bool,
 }
 
-/// The replays of an [`Outpost`].
+/// The replays of an [`Outpost`]: many deliveries of one destination are asked for again, such as what failed or
+/// was skipped while its receiver was down.
+///
+/// ```
+/// use outpost_core::{DeliveryState, Outpost, ReplayRequest, ReplayState, Result, Timestamp};
+///
+/// async fn catch_up(outpost: &Outpost, since: Timestamp) -> Result<()> {
+///     outpost.destinations().enable("acme", "crm").await?;
+///     let request = ReplayRequest {
+///         states: vec![DeliveryState::Failed, DeliveryState::Skipped], // the default
+///         from: Some(since),
+///         ..ReplayRequest::default()
+///     };
+///     println!("about {:?}", outpost.replays().preview("acme", "crm", request.clone()).await?);
+///     let replay = outpost.replays().start("acme", "crm", request).await?;
+///     let now = outpost.replays().get("acme", &replay.id).await?;
+///     if now.state == ReplayState::Done {
+///         println!("{} found, {} asked for", now.found, now.requested); // what became of them, the deliveries tell
+///     }
+///     Ok(())
+/// }
+/// # drop(catch_up);
+/// ```
 #[derive(Clone, Copy)]
 pub struct Replays<'a>(pub(super) &'a Outpost);
 
 impl Replays<'_> {
     /// Starts a replay. It runs in the background and goes on after a restart; its attempts respect the
-    /// destination's concurrency, rate limit and holds. A failed one leaves the delivery failed; a delivery
-    /// that the replay made is retried by schedule like every new one.
+    /// destination's concurrency, rate limit and holds.
+    ///
+    /// Each delivery gets one attempt. A skipped or failed one for which that fails is failed and not tried again by
+    /// itself; only one that the replay made (see [`missing`](ReplayRequest::missing)) is retried by schedule, like
+    /// every new one.
+    /// What is being sent at that moment is passed over.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for a bad request; [`NotFound`](ErrorKind::NotFound) for tenant or

@@ -19,14 +19,16 @@ use crate::runtime::send::exchange;
 use crate::values::error::{Error, ErrorKind, Result};
 use crate::values::id::{AttemptId, EventId};
 
-/// A test event.
+/// A test event, for [`Destinations::test`]. The default one is fine for "does this endpoint answer?"; give topic
+/// and data for "does it understand this?".
 #[derive(Clone, Debug)]
 pub struct TestEvent {
-    /// Its topic. Default: `test`.
+    /// Its topic. Default: `test`. It need not be one of the topics that are published.
     pub topic: String,
-    /// Its payload, a JSON object. Default: one that says that it is a test.
+    /// Its payload, a JSON object as [`publish`](crate::Outpost::publish) takes it. Default:
+    /// `{"message":"This is a test event.","test":true}`.
     pub data: Bytes,
-    /// Its metadata. Default: none.
+    /// Its metadata, sent along as with every event. Default: none.
     pub metadata: StringMap,
 }
 
@@ -38,9 +40,10 @@ impl Default for TestEvent {
 }
 
 impl Destinations<'_> {
-    /// Sends a test event to a destination, enabled or not, and answers the whole exchange. It is sent as every
-    /// event would be, signature included, whatever the destination's topics and filter. It is not stored, not
-    /// retried, and counts neither into the destination's health nor into metrics.
+    /// Sends a test event to a destination, enabled or not, and answers the whole exchange once it has ended, after
+    /// the destination's timeout at the latest. It is sent as every event would be, signature and guard included,
+    /// whatever the destination's topics, filter, holds and rate limit. It is not stored, not retried, and counts
+    /// neither into the destination's health nor into metrics. A process sends 32 at once; further ones wait.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for a bad topic, payload or metadata; [`NotFound`](ErrorKind::NotFound) for

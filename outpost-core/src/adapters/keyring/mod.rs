@@ -136,10 +136,17 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Seals with one key and opens with several. `Debug` shows only the keys' ids.
 ///
-/// To turn encryption on, give the builder a ring: what was stored in plain text before still opens, and is
-/// sealed when it is next written. To change the key, make a ring that writes with the new key and
-/// [reads](Self::reading) the old one; drop the old one once every stored value
-/// [is current](Sealer::is_current).
+/// What it seals: of every destination the config (URL and custom headers), the credentials and the delivery
+/// metadata. Event payloads and everything else are stored as they are.
+///
+/// - **To turn encryption on**, give the builder a ring
+///   ([`OutpostBuilder::sealer`](crate::OutpostBuilder::sealer)). What was stored in plain text before still opens;
+///   [`Destinations::reseal`](crate::Destinations::reseal) seals all of it, else each destination is sealed when it
+///   next changes. Then [forbid](Self::allow_plain) plain values.
+/// - **To change the key**, make a ring that writes with the new key and [reads](Self::reading) the old one, call
+///   `reseal`, and drop the old one. Where several processes share a store, first have all of them read the new key.
+/// - **A lost key** is lost: start answers [`Incompatible`](crate::ErrorKind::Incompatible), as it does for a wrong
+///   one, before anything is sent.
 ///
 /// A reader of the sealed bytes sees how long a value is and which key sealed it, nothing else.
 ///

@@ -1,58 +1,5 @@
-//! The filter of a destination: which events it wants, by what is in them.
-//!
-//! A filter is a JSON object that is asked of the event as `{id, topic, time, metadata, data}`. Other keys at
-//! the top are allowed, and missing from every event.
-//!
-//! ```json
-//! {"topic": {"$startsWith": "order."}, "data": {"amount": {"$gte": 100}, "tags": ["new", "eu"]}}
-//! ```
-//!
-//! # What holds when
-//!
-//! - **Objects** ask all of their parts: fields (plain keys), comparisons and branches. Sibling keys beside an
-//!   operator count as well. A key that starts with `$` is always an operator, so a field with such a name
-//!   can only be reached within `$eq`.
-//! - **A bare primitive** holds for the same value of the same type, and for a list with such an element.
-//!   Nothing is converted: `"5"` is not `5`, and `null` is only `null`.
-//! - **A bare list** holds for a list that contains every one of its values, compared as by `$eq`.
-//! - **`$eq`, `$neq`** compare deeply; the order of keys does not matter.
-//! - **`$gt`, `$gte`, `$lt`, `$lte`** compare two numbers, or two texts by code points.
-//! - **`$in`, `$nin`** with a list of primitives: the value is one of them, or is a list with one of them. With
-//!   one primitive: the value is a list that contains it, or both are texts and it is a part.
-//! - **`$startsWith`, `$endsWith`** take a text or a list of texts, one of which must do.
-//! - **`$exist`** asks whether the key is there; `null` is. `{}` in the place of a value asks the same.
-//! - **`$or`, `$and`** (lists) and **`$not`** are asked of the value of the object they stand in, whatever it is.
-//! - **A value of another type** than the operator speaks of fits no operator but `$neq`, so `$nin` fails too;
-//!   `$not` turns that around.
-//! - **A missing value** fits nothing but `{"$exist": false}`, so `$neq` and `$nin` fail. Within the field
-//!   `$not` does not turn that around: `{"status": {"$not": {"$in": ["a"]}}}` wants a status. Around the field
-//!   it does: `{"$not": {"status": "a"}}` holds without one.
-//! - **An object with fields asked of a list** holds if one element fits all its fields and branches; the
-//!   comparisons beside them are asked of the list itself. This is also so if the fields stand in branches:
-//!   `{"items": {"$not": {"sku": "a"}}}` wants an item that is not `a`, and `{"$not": {"items": {"sku": "a"}}}`
-//!   wants none that is. Lists in lists are not looked into.
-//! - **Of repeated keys** in a payload the last counts.
-//! - **Numbers** are compared as `f64`: 9007199254740993 equals 9007199254740992, and what is beyond the range,
-//!   such as 1e400, is infinite. A filter must not hold such a number.
-//! - **Half a surrogate pair** (`\ud800`), in a payload or a filter, reads as U+FFFD. Other texts, `\u0000`
-//!   included, are what they are.
-//! - **`time`** is compared as an instant in milliseconds by every comparison that has a time, or a list of
-//!   times, as its operand; these must be RFC 3339 or a date. `$startsWith`, `$endsWith` and `$in` with a text
-//!   see it in UTC and whole seconds, as in `2026-01-31T08:00:00Z`.
-//!
-//! # What it costs
-//!
-//! The payload is read where it lies, and each object and list that the filter looks into is read once,
-//! however many conditions speak of it. So finding the values takes time linear in the payload's length times
-//! the filter's depth. What is done with them then:
-//!
-//! - comparing or searching a text takes time linear in that text, for each condition on it;
-//! - an element of a list takes the logarithm of the number of primitives that are looked for, and each object
-//!   or list that is looked for, or asked of the elements, once.
-//!
-//! The worst is therefore the payload's length times the number of conditions on one text or list.
-//! Memory is a few words for each field and listed value of the filter, and the text of a string that is
-//! compared and holds escapes. Neither memory nor stack depends on how deep the payload is nested.
+//! The filter of a destination: which events it wants, by what is in them. What holds when is described at
+//! [`DestinationFilter`].
 
 mod explain;
 mod json;
@@ -87,15 +34,74 @@ pub const MAX_FILTER_VALUES: usize = 256;
 
 /// Which events a destination wants, by what is in them.
 ///
-/// A JSON object such as `{"data": {"status": {"$not": {"$in": ["draft", "void"]}}}}`. Its fields are the
-/// event's `id`, `topic`, `time`, `metadata` and `data`, nested as the payload is; operators are `$eq $neq $gt
-/// $gte $lt $lte $in $nin $startsWith $endsWith $exist $or $and $not`.
+/// A filter is a JSON object that is asked of the event as `{id, topic, time, metadata, data}`: to ask about the
+/// payload's `amount`, write `{"data": {"amount": …}}`. Other keys at the top are allowed, and missing from every
+/// event, so a filter that wants a value there fits nothing.
 ///
-/// Everything in an object must hold. A bare value is equal to the event's, or an element of the event's
-/// list. Numbers are compared as `f64`, times as instants. A missing value fits only `{"$exist": false}`.
+/// ```json
+/// {"topic": {"$startsWith": "order."}, "data": {"amount": {"$gte": 100}, "tags": ["new", "eu"]}}
+/// ```
+///
+/// # What holds when
+///
+/// - **Objects** ask all of their parts: fields (plain keys), comparisons and branches. Sibling keys beside an
+///   operator count as well. A key that starts with `$` is always an operator, so a field with such a name
+///   can only be reached within `$eq`.
+/// - **A bare primitive** holds for the same value of the same type, and for a list with such an element.
+///   Nothing is converted: `"5"` is not `5`, and `null` is only `null`.
+/// - **A bare list** holds for a list that contains every one of its values, compared as by `$eq`.
+/// - **`$eq`, `$neq`** compare deeply; the order of keys does not matter.
+/// - **`$gt`, `$gte`, `$lt`, `$lte`** compare two numbers, or two texts by code points.
+/// - **`$in`, `$nin`** with a list of primitives: the value is one of them, or is a list with one of them. With
+///   one primitive: the value is a list that contains it, or both are texts and it is a part.
+/// - **`$startsWith`, `$endsWith`** take a text or a list of texts, one of which must do.
+/// - **`$exist`** asks whether the key is there; `null` is. `{}` in the place of a value asks the same.
+/// - **`$or`, `$and`** (lists) and **`$not`** are asked of the value of the object they stand in, whatever it is.
+/// - **A value of another type** than the operator speaks of fits no operator but `$neq`, so `$nin` fails too;
+///   `$not` turns that around.
+/// - **A missing value** fits nothing but `{"$exist": false}`, so `$neq` and `$nin` fail. Within the field
+///   `$not` does not turn that around: `{"status": {"$not": {"$in": ["a"]}}}` wants a status. Around the field
+///   it does: `{"$not": {"status": "a"}}` holds without one.
+/// - **An object with fields asked of a list** holds if one element fits all its fields and branches; the
+///   comparisons beside them are asked of the list itself. This is also so if the fields stand in branches:
+///   `{"items": {"$not": {"sku": "a"}}}` wants an item that is not `a`, and `{"$not": {"items": {"sku": "a"}}}`
+///   wants none that is. Lists in lists are not looked into.
+/// - **Of repeated keys** in a payload the last counts.
+/// - **Numbers** are compared as `f64`: 9007199254740993 equals 9007199254740992, and what is beyond the range,
+///   such as 1e400, is infinite. A filter must not hold such a number.
+/// - **Half a surrogate pair** (`\ud800`), in a payload or a filter, reads as U+FFFD. Other texts, `\u0000`
+///   included, are what they are.
+/// - **`time`** is compared as an instant in milliseconds by every comparison that has a time, or a list of
+///   times, as its operand; these must be RFC 3339 or a date. `$startsWith`, `$endsWith` and `$in` with a text
+///   see it in UTC and whole seconds, as in `2026-01-31T08:00:00Z`.
+///
+/// # What it costs
+///
+/// The payload is read where it lies, and each object and list that the filter looks into is read once,
+/// however many conditions speak of it. So finding the values takes time linear in the payload's length times
+/// the filter's depth. What is done with them then:
+///
+/// - comparing or searching a text takes time linear in that text, for each condition on it;
+/// - an element of a list takes the logarithm of the number of primitives that are looked for, and each object
+///   or list that is looked for, or asked of the elements, once.
+///
+/// The worst is therefore the payload's length times the number of conditions on one text or list.
+/// Memory is a few words for each field and listed value of the filter, and the text of a string that is
+/// compared and holds escapes. Neither memory nor stack depends on how deep the payload is nested.
+///
+/// # As a value
 ///
 /// Cloning shares one parsed filter. Two filters are equal if their texts are. Serialised, a filter is its
 /// text as a string.
+///
+/// ```
+/// use outpost_core::DestinationFilter;
+///
+/// # fn main() -> Result<(), Vec<outpost_core::Problem>> {
+/// let filter = DestinationFilter::parse(r#"{"data": {"status": {"$not": {"$in": ["draft", "void"]}}}}"#)?;
+/// # drop(filter);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct DestinationFilter {
     inner: Arc<Inner>,
