@@ -61,14 +61,11 @@ async fn chapters(outpost: &Outpost, receiver: &Receiver, screen: &Screen, watch
     destinations.enable(TENANT, DESTINATION).await?;
     screen.story("the receiver is mended, the destination enabled again, and a replay started");
     let mut replay = replays.start(TENANT, DESTINATION, ReplayRequest::default()).await?;
-    while replay.state == ReplayState::Running {
+    while replay.state == ReplayState::Running || !undelivered(outpost).await?.is_empty() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         replay = replays.get(TENANT, &replay.id).await?;
     }
     screen.story(&format!("the replay has found {} deliveries and asked for {}", replay.found, replay.requested));
-    while !undelivered(outpost).await?.is_empty() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
     screen.story(&format!("all {missed} events have arrived, nothing is missing"));
     Ok(())
 }
