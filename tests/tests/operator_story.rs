@@ -185,6 +185,7 @@ async fn operator_events_are_nobody_else_s_and_their_tenant_cannot_be_claimed() 
     let report = outpost.metrics().events(Scope::All, &query).await.unwrap();
     assert_eq!(report.rows[0].measures[0].1, MetricValue::Count(4), "{report:?}");
     assert_eq!(outpost.tenants().put(OPERATOR_TENANT, None).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(outpost.tenants().delete(OPERATOR_TENANT).await.unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(outpost.publish(OPERATOR_TENANT, event("x")).await.unwrap_err().kind(), ErrorKind::Invalid);
     let new = NewDestination::webhook("https://other.test/");
     assert_eq!(outpost.destinations().create(OPERATOR_TENANT, new).await.unwrap_err().kind(), ErrorKind::Invalid);

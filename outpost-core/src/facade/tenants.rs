@@ -129,6 +129,11 @@ impl Tenants<'_> {
     pub async fn delete(&self, id: &str) -> Result<()> {
         const OPERATION: &str = "delete tenant";
         self.0.actor.operator_only(OPERATION)?;
+        if id == OPERATOR_TENANT {
+            // Nobody would be told of anything until the next start.
+            let problem = Problem::new("tenant_id", "is reserved for operator events");
+            return Err(Error::invalid(OPERATION, vec![problem]));
+        }
         let tenant = self.0.admit(OPERATION, id, Capability::Write).await?;
         let shared = self.0.shared();
         // Before the tenant is gone nobody else can tell which destinations it had.
