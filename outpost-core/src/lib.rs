@@ -52,7 +52,7 @@ pub use engine::record::{
 };
 pub use facade::{
     AttemptFilter, Deliveries, DeliveryFilter, Destinations, Erased, EventFilter, Events, MAX_PUBLISH_BATCH,
-    MAX_REPLAYS, MatchVerdict, Metrics, NewEvent, OfDestination, OfTenant, OperatorDestination, Outpost,
+    MAX_REPLAYS, MatchVerdict, Metrics, NewEvent, OfDestination, Offers, OfTenant, OperatorDestination, Outpost,
     OutpostBuilder, Published, PutTenant, ReplayPreview, Replays, Resealed, Scope, Tenants, TestEvent, WouldReceive,
 };
 pub use ports::clock::{BoxFuture, Clock, Entropy};

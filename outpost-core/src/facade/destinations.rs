@@ -34,6 +34,9 @@ enum Change<'a> {
     Disable(&'a str, DisabledBy),
 }
 
+/// How many lanes are looked up at once.
+const LANES_AT_ONCE: usize = 500;
+
 /// The destinations of an [`Outpost`].
 #[derive(Clone, Copy)]
 pub struct Destinations<'a>(pub(super) &'a Outpost);
@@ -220,6 +223,29 @@ impl Destinations<'_> {
             Some(Row::Lane(lane)) => Ok(lane),
             _ => Err(not_found(OPERATION, "destination")),
         }
+    }
+
+    /// The queues of all of a tenant's live destinations, in the order of [`list`](Self::list).
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for the tenant; the store's failures.
+    pub async fn lanes(&self, tenant: &str) -> Result<Vec<LaneRecord>> {
+        const OPERATION: &str = "list lanes";
+        let tenant = self.0.admit(OPERATION, tenant, Capability::Read).await?;
+        let shared = self.0.shared();
+        let fetch = async |keys| {
+            let rows = shared.store.fetch(Fetch { now: shared.now(), keys }).await;
+            rows.map_err(|error| of_store(OPERATION, error))
+        };
+        let lane = |row| if let Row::Destination(record) = row { Some(Key::Lane(record.incarnation)) } else { None };
+        let destinations = fetch(vec![Key::DestinationsOf(tenant.incarnation)]).await?;
+        let keys: Vec<Key> = destinations.into_iter().flatten().filter_map(lane).collect();
+        let mut lanes = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(LANES_AT_ONCE) {
+            let rows = fetch(keys.to_vec()).await?.into_iter().flatten();
+            lanes.extend(rows.filter_map(|row| if let Row::Lane(lane) = row { Some(lane) } else { None }));
+        }
+        Ok(lanes)
     }
 
     /// Changes a destination. Maps are changed by merge-patch; a credential that equals [`MASK`] keeps its
