@@ -45,16 +45,20 @@ pub use domain::rollup;
 pub use domain::settings::{DeliverySettings, MAX_RATE, MAX_RATE_PERIOD, MIN_TIMEOUT, RateLimit, TenantLimits};
 pub use domain::signing::{BodyKey, KeyError, Scheme, SigningKey};
 pub use domain::tenant::{StringMap, Tenant};
+#[cfg(feature = "tokens")]
+pub use domain::token::{Theme, check_return_to};
 pub use domain::topic::{MAX_TOPIC_LEN, MAX_TOPICS, Topics, check_topic};
 pub use domain::verify::{Verifier, VerifyError};
 pub use engine::record::{
     DeliveryRecord, DestinationRecord, LaneChange, LaneRecord, Lease, LeaseToken, RequestRefusal, stands_for_schedule,
 };
 pub use facade::{
-    AttemptFilter, Deliveries, DeliveryFilter, Destinations, Erased, EventFilter, Events, MAX_PUBLISH_BATCH,
-    MAX_REPLAYS, MatchVerdict, Metrics, NewEvent, OfDestination, Offers, OfTenant, OperatorDestination, Outpost,
+    AttemptFilter, Deliveries, DeliveryFilter, Destinations, Ephemeral, Erased, EventFilter, Events, MAX_PUBLISH_BATCH,
+    MAX_REPLAYS, MatchVerdict, Metrics, NewEvent, OfDestination, OfTenant, Offers, OperatorDestination, Outpost,
     OutpostBuilder, Published, PutTenant, ReplayPreview, Replays, Resealed, Scope, Tenants, TestEvent, WouldReceive,
 };
+#[cfg(feature = "tokens")]
+pub use facade::{EntryToken, PortalLink, Session, TokenSettings, Tokens};
 pub use ports::clock::{BoxFuture, Clock, Entropy};
 pub use ports::net::{Dialer, Io, Resolver};
 pub use ports::observer::{Observer, Signal};

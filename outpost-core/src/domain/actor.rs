@@ -22,6 +22,9 @@ pub enum Capability {
 }
 
 impl Capability {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Secrets, Self::Retry];
+
     const fn bit(self) -> u8 {
         match self {
             Self::Read => 1,
@@ -40,6 +43,12 @@ impl Capability {
             Self::Secrets => "secrets",
             Self::Retry => "retry",
         }
+    }
+
+    /// The capability with this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|capability| capability.as_str() == name)
     }
 }
 
@@ -70,14 +79,22 @@ impl Capabilities {
     pub const fn has(self, capability: Capability) -> bool {
         self.0 & capability.bit() != 0
     }
+
+    /// The capabilities in the set.
+    pub fn iter(self) -> impl Iterator<Item = Capability> {
+        Capability::ALL.into_iter().filter(move |capability| self.has(*capability))
+    }
+}
+
+impl FromIterator<Capability> for Capabilities {
+    fn from_iter<I: IntoIterator<Item = Capability>>(capabilities: I) -> Self {
+        capabilities.into_iter().fold(Self::NONE, Self::with)
+    }
 }
 
 impl fmt::Debug for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [Capability::Read, Capability::Write, Capability::Secrets, Capability::Retry];
-        f.debug_set()
-            .entries(all.into_iter().filter(|capability| self.has(*capability)).map(Capability::as_str))
-            .finish()
+        f.debug_set().entries(self.iter().map(Capability::as_str)).finish()
     }
 }
 

@@ -17,5 +17,7 @@ pub mod rollup;
 pub mod settings;
 pub mod signing;
 pub mod tenant;
+#[cfg(feature = "tokens")]
+pub mod token;
 pub mod topic;
 pub mod verify;

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Outpost;
 use super::operator::OperatorDestination;
+#[cfg(feature = "tokens")]
+use super::tokens::{Issuer, TokenSettings};
+use super::{Guard, Outpost};
 use crate::adapters::system::{SystemClock, SystemEntropy};
 use crate::domain::health::HealthPolicy;
 use crate::domain::retry::RetryPolicy;
@@ -48,6 +50,8 @@ pub struct OutpostBuilder {
     tenant_delivery_settings: bool,
     operator: Option<OperatorDestination>,
     deployment: Option<String>,
+    #[cfg(feature = "tokens")]
+    tokens: Option<TokenSettings>,
 }
 
 const DEFAULT_MAX_DATA: usize = 1 << 20;
@@ -83,6 +87,8 @@ impl OutpostBuilder {
             tenant_delivery_settings: false,
             operator: None,
             deployment: None,
+            #[cfg(feature = "tokens")]
+            tokens: None,
         }
     }
 
@@ -194,6 +200,14 @@ impl OutpostBuilder {
         self
     }
 
+    /// Sets how tokens are made: portal links, sessions, tenants' API tokens. Default: there are none.
+    #[cfg(feature = "tokens")]
+    #[must_use]
+    pub fn tokens(mut self, settings: TokenSettings) -> Self {
+        self.tokens = Some(settings);
+        self
+    }
+
     /// Sets how many requests this process sends at once, 1 to 100,000. Default: 256.
     #[must_use]
     pub fn concurrency(mut self, limit: u32) -> Self {
@@ -288,6 +302,8 @@ impl OutpostBuilder {
             problems.push(Problem::new("retention", message));
         }
         problems.extend(self.tenant_limits.problems());
+        #[cfg(feature = "tokens")]
+        problems.extend(self.tokens.iter().flat_map(TokenSettings::problems));
         for (field, limit) in
             [("concurrency", self.concurrency), ("destination_concurrency", self.destination_concurrency)]
         {
@@ -330,6 +346,8 @@ impl OutpostBuilder {
         // Tokio has no way to ask; without this the first sleep would panic inside a task.
         let timed = std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)));
         timed.map_err(|_| no_runtime("the Tokio runtime must be built with time enabled"))?;
+        #[cfg(feature = "tokens")]
+        let tokens = self.tokens.map(Issuer::new).transpose()?;
         let concurrency = self.concurrency;
         let destination_concurrency = self.destination_concurrency.min(concurrency);
         let limits = Limits {
@@ -369,7 +387,11 @@ impl OutpostBuilder {
             },
         };
         let (shared, queues) = Shared::new(parts, runtime);
-        let outpost = Outpost::over(shared);
+        let outpost = Outpost::over(Guard {
+            shared,
+            #[cfg(feature = "tokens")]
+            tokens,
+        });
         // Before anything is sent: with the wrong key every delivery would fail.
         outpost.check_key().await?;
         outpost.install_operator(self.operator).await?;

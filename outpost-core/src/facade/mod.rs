@@ -3,6 +3,7 @@
 mod builder;
 mod deliveries;
 mod destinations;
+mod ephemeral;
 mod events;
 mod housekeeping;
 mod limits;
@@ -14,6 +15,8 @@ mod publish;
 mod replays;
 mod tenants;
 mod testing;
+#[cfg(feature = "tokens")]
+mod tokens;
 mod vetting;
 
 use std::sync::Arc;
@@ -22,6 +25,7 @@ use std::time::Duration;
 pub use self::builder::OutpostBuilder;
 pub use self::deliveries::{AttemptFilter, Deliveries, DeliveryFilter, OfDestination};
 pub use self::destinations::Destinations;
+pub use self::ephemeral::Ephemeral;
 pub use self::events::{EventFilter, Events, OfTenant};
 pub use self::housekeeping::{Erased, Resealed};
 pub use self::listing::Scope;
@@ -32,6 +36,8 @@ pub use self::publish::{MAX_PUBLISH_BATCH, MatchVerdict, NewEvent, Published, Wo
 pub use self::replays::{MAX_REPLAYS, ReplayPreview, Replays};
 pub use self::tenants::{PutTenant, Tenants};
 pub use self::testing::TestEvent;
+#[cfg(feature = "tokens")]
+pub use self::tokens::{EntryToken, PortalLink, Session, TokenSettings, Tokens};
 use crate::domain::actor::{Actor, Capability};
 use crate::domain::descriptor::Descriptor;
 use crate::domain::tenant::Tenant;
@@ -52,12 +58,16 @@ pub struct Outpost {
     actor: Arc<Actor>,
 }
 
-/// Stops the engine when the last handle goes.
-struct Guard(Arc<Shared>);
+/// What all handles share. Stops the engine when the last one goes.
+struct Guard {
+    shared: Arc<Shared>,
+    #[cfg(feature = "tokens")]
+    tokens: Option<tokens::Issuer>,
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.stop();
+        self.shared.stop();
     }
 }
 
@@ -67,12 +77,12 @@ impl Outpost {
         OutpostBuilder::new(Arc::new(store))
     }
 
-    fn over(shared: Arc<Shared>) -> Self {
-        Self { guard: Arc::new(Guard(shared)), actor: Arc::new(Actor::Operator) }
+    fn over(guard: Guard) -> Self {
+        Self { guard: Arc::new(guard), actor: Arc::new(Actor::Operator) }
     }
 
     fn shared(&self) -> &Arc<Shared> {
-        &self.guard.0
+        &self.guard.shared
     }
 
     /// A handle on which every call is made by `actor`.
@@ -121,6 +131,19 @@ impl Outpost {
     #[must_use]
     pub const fn replays(&self) -> Replays<'_> {
         Replays(self)
+    }
+
+    /// Small records that expire.
+    #[must_use]
+    pub const fn ephemeral(&self) -> Ephemeral<'_> {
+        Ephemeral(self)
+    }
+
+    /// Tokens.
+    #[cfg(feature = "tokens")]
+    #[must_use]
+    pub const fn tokens(&self) -> Tokens<'_> {
+        Tokens(self)
     }
 
     /// The kinds of destination there are, ordered by name.

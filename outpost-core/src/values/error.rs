@@ -40,6 +40,9 @@ pub enum ErrorKind {
     RateLimited,
     /// The actor lacks the capability for this call.
     Forbidden,
+    /// The token is not valid: forged, expired, used, ended, of another kind, or of a tenant that is gone. Which of
+    /// these is not told.
+    Unauthenticated,
     /// Nothing was written; the same call may be repeated at once or later.
     NotStored,
     /// Whether it was written is not known; repeat with the same id, which is safe.
