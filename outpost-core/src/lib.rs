@@ -10,6 +10,8 @@ mod ports;
 mod runtime;
 mod values;
 
+pub use async_trait::async_trait;
+
 pub use adapters::fault::{Fault, FaultStore, Faults, Operation, Times};
 pub use adapters::keyring::{KeyRing, SealingKey};
 pub use adapters::memory::MemoryStore;

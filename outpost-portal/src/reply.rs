@@ -59,7 +59,10 @@ pub(crate) struct Reply {
 pub(crate) enum Content {
     Empty,
     /// A page. `secret` ones are not compressed, because the length of what is compressed tells of its content.
-    Html { html: String, secret: bool },
+    Html {
+        html: String,
+        secret: bool,
+    },
     Bytes(Bytes),
     Stream(Body),
 }
@@ -84,7 +87,8 @@ impl Reply {
     pub(crate) fn download(name: &str, kind: &'static str, body: Content) -> Self {
         let mut reply = Self { status: StatusCode::OK, headers: HeaderMap::new(), body };
         reply.set(header::CONTENT_TYPE, kind);
-        let safe: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+        let safe: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
         reply.set(header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{safe}\""));
         reply
     }
@@ -115,7 +119,8 @@ impl Reply {
 
 /// Bytes compressed for a browser that can read it.
 pub(crate) fn gzip(bytes: &[u8], level: u32) -> Option<Bytes> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(bytes.len() / 3), flate2::Compression::new(level));
+    let mut encoder =
+        flate2::write::GzEncoder::new(Vec::with_capacity(bytes.len() / 3), flate2::Compression::new(level));
     encoder.write_all(bytes).ok()?;
     encoder.finish().ok().map(Bytes::from)
 }

@@ -15,7 +15,12 @@ pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
     pub(crate) fn parse(text: &[u8]) -> Self {
-        Self(form_urlencoded::parse(text).take(MAX_FIELDS).map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+        Self(
+            form_urlencoded::parse(text)
+                .take(MAX_FIELDS)
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        )
     }
 
     /// The first value of `name` that is not empty, without spaces around it.
@@ -34,7 +39,7 @@ impl Params {
     }
 
     /// Every value of `name`.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
@@ -98,9 +103,10 @@ impl Request {
     }
 
     pub(crate) fn is_prefetch(&self) -> bool {
-        ["sec-purpose", "purpose", "x-purpose"]
-            .iter()
-            .any(|name| self.header(name).is_some_and(|value| value.contains("prefetch") || value.contains("prerender") || value == "preview"))
+        ["sec-purpose", "purpose", "x-purpose"].iter().any(|name| {
+            self.header(name)
+                .is_some_and(|value| value.contains("prefetch") || value.contains("prerender") || value == "preview")
+        })
     }
 
     pub(crate) fn accepts_gzip(&self) -> bool {

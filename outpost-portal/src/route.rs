@@ -6,8 +6,21 @@ use maud::{Markup, PreEscaped, Render};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 /// What a path segment may not hold as it is. Ids consist of letters, digits and `-_.:@|~`.
-const SEGMENT: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'/').add(b'<').add(b'>').add(b'?').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+const SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'/')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// The longest path that is looked at, in bytes.
 const MAX_PATH: usize = 4096;
@@ -320,13 +333,46 @@ mod tests {
     pub(crate) fn every<'a>(id: &'a str, event: &'a str) -> Vec<Route<'a>> {
         use Route::*;
         vec![
-            Home, Enter, Logout, SignedOut, Expired, New, NewType("webhook"), Overview(id), Deliveries(id),
-            RetryDeliveries(id), Delivery(id, event), Retry(id, event), Cancel(id, event), Payload(id, event),
-            Response(id, event, 1), Curl(id, event, 7), Replay(id), ReplayJob(event), CancelReplay(event), Test(id),
-            Settings(id), Secret(id), Reveal(id), Rotate(id), ExpirePrevious(id), CheckSignature(id), Disable(id),
-            Enable(id), Delete(id), Export(id, Format::Csv), Export(id, Format::Ndjson), Activity, RetryActivity,
-            ExportActivity(Format::Csv), ExportActivity(Format::Ndjson), Event(event), Find, Help("verify"),
-            Preferences, Asset("portal.0.css"),
+            Home,
+            Enter,
+            Logout,
+            SignedOut,
+            Expired,
+            New,
+            NewType("webhook"),
+            Overview(id),
+            Deliveries(id),
+            RetryDeliveries(id),
+            Delivery(id, event),
+            Retry(id, event),
+            Cancel(id, event),
+            Payload(id, event),
+            Response(id, event, 1),
+            Curl(id, event, 7),
+            Replay(id),
+            ReplayJob(event),
+            CancelReplay(event),
+            Test(id),
+            Settings(id),
+            Secret(id),
+            Reveal(id),
+            Rotate(id),
+            ExpirePrevious(id),
+            CheckSignature(id),
+            Disable(id),
+            Enable(id),
+            Delete(id),
+            Export(id, Format::Csv),
+            Export(id, Format::Ndjson),
+            Activity,
+            RetryActivity,
+            ExportActivity(Format::Csv),
+            ExportActivity(Format::Ndjson),
+            Event(event),
+            Find,
+            Help("verify"),
+            Preferences,
+            Asset("portal.0.css"),
         ]
     }
 

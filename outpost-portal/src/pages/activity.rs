@@ -1,0 +1,5 @@
+//! activity
+pub(super) async fn page(cx: &crate::cx::Cx<'_>) -> crate::cx::Answer {
+    let _ = cx;
+    Err(crate::cx::Fault::NotFound)
+}

@@ -1,0 +1,5 @@
+//! event
+pub(super) async fn page(cx: &crate::cx::Cx<'_>, _: &str) -> crate::cx::Answer {
+    let _ = cx;
+    Err(crate::cx::Fault::NotFound)
+}
