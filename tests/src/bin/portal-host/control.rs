@@ -1,0 +1,130 @@
+//! What a browser test asks of the host: links, faults, events, and receivers to send to.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use outpost_core::{Capabilities, Capability, Fault, NewEvent, Operation, PortalLink, StoreErrorKind, Theme, Times};
+
+use crate::{Answer, Host, text};
+
+pub(crate) async fn answer(host: &Host, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path().to_owned();
+    let query: Vec<(String, String)> =
+        url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let get = |name: &str| query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    match path.as_str() {
+        "/sink/ok" | "/sink/fail" | "/sink/slow" | "/sink/page" | "/sink/large" => sink(host, &path, request).await,
+        "/control/last" => {
+            let last = host.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            text(StatusCode::OK, last.to_string())
+        }
+        "/control/link" | "/control/token" => {
+            let mut link = PortalLink::default();
+            if let Some(theme) = get("theme").and_then(Theme::parse) {
+                link = link.theme(theme);
+            }
+            if let Some(path) = get("return_to") {
+                link = link.return_to(path);
+            }
+            if let Some(names) = get("caps") {
+                let all = [Capability::Read, Capability::Write, Capability::Secrets, Capability::Retry];
+                let wanted = all.into_iter().filter(|one| names.split(',').any(|name| name == one.as_str()));
+                link = link.capabilities(wanted.fold(Capabilities::NONE, Capabilities::with));
+            }
+            let link = host.outpost.portal_link(get("tenant").unwrap_or("acme"), link).await.expect("a link");
+            if path == "/control/link" {
+                return text(StatusCode::OK, link);
+            }
+            let token = link.split("token=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();
+            text(StatusCode::OK, token.to_owned())
+        }
+        "/control/fault" => {
+            for operation in Operation::ALL {
+                host.faults.clear(operation);
+            }
+            let operations: &[Operation] = match get("on") {
+                Some("scan") => &[Operation::Scan],
+                Some("rollups") => &[Operation::Rollups],
+                Some("apply") => &[Operation::Apply],
+                Some("fetch") => &[Operation::Fetch],
+                _ => &[],
+            };
+            for operation in operations {
+                host.faults.inject(*operation, Fault::Before(StoreErrorKind::Unavailable), Times::UntilCleared);
+            }
+            text(StatusCode::OK, "set")
+        }
+        "/control/publish" => {
+            let data = get("data").unwrap_or(r#"{"hello":"there"}"#).to_owned();
+            let mut event = NewEvent::new(get("topic").unwrap_or("order.created"), Bytes::from(data));
+            if let Some(id) = get("id") {
+                event = event.id(id);
+            }
+            match host.outpost.publish(get("tenant").unwrap_or("acme"), event).await {
+                Ok(published) => text(StatusCode::OK, published.id.to_string()),
+                Err(error) => text(StatusCode::BAD_REQUEST, error.to_string()),
+            }
+        }
+        "/control/frame" => {
+            let url = get("url").unwrap_or_default().replace('"', "%22");
+            let page =
+                format!("<!doctype html><title>host</title><iframe id=f src=\"{url}\" width=1000 height=800></iframe>");
+            html(page)
+        }
+        // The host's own login, for the portal behind it.
+        "/control/login" => {
+            let mut response = text(StatusCode::OK, "logged in");
+            let cookie = format!("host_login={}; Path=/; HttpOnly; SameSite=Lax", get("tenant").unwrap_or("acme"));
+            response.headers_mut().insert(header::SET_COOKIE, cookie.parse().expect("a header"));
+            response
+        }
+        "/host" | "/host/refresh" => {
+            html(format!("<!doctype html><title>host</title><h1>The host</h1><p id=q>{}</p>", query.len()))
+        }
+        _ => text(StatusCode::NOT_FOUND, "not here"),
+    }
+}
+
+fn html(page: String) -> Answer {
+    let mut response = text(StatusCode::OK, page);
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/html; charset=utf-8"));
+    response
+}
+
+async fn sink(host: &Host, path: &str, request: Request<Incoming>) -> Answer {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let headers: serde_json::Map<String, serde_json::Value> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned().into()))
+        .collect();
+    *host.last.lock().unwrap_or_else(PoisonError::into_inner) =
+        serde_json::json!({ "path": path, "headers": headers, "body": String::from_utf8_lossy(&body) });
+    match path {
+        "/sink/fail" => html("<h1>Internal Server Error</h1><script>alert('from the receiver')</script>".to_owned())
+            .map_status(StatusCode::INTERNAL_SERVER_ERROR),
+        "/sink/slow" => {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            text(StatusCode::OK, "late")
+        }
+        "/sink/large" => text(StatusCode::BAD_GATEWAY, "x".repeat(1 << 20)),
+        "/sink/page" => html("<p>fine</p>".to_owned()),
+        _ => text(StatusCode::OK, r#"{"received":true}"#),
+    }
+}
+
+trait MapStatus {
+    fn map_status(self, status: StatusCode) -> Self;
+}
+
+impl MapStatus for Answer {
+    fn map_status(mut self, status: StatusCode) -> Self {
+        *self.status_mut() = status;
+        self
+    }
+}
