@@ -203,13 +203,7 @@ async fn each_door_looks_once_into_the_store_and_tells_of_its_failures() {
     let world = World::new();
     let store = FaultStore::new(world.store.clone());
     let faults = store.faults();
-    let outpost = Outpost::builder(store)
-        .transport(ScriptedTransport::always(ScriptedReply::ok()))
-        .clock(world.clock.clone())
-        .tokens(settings())
-        .start()
-        .await
-        .unwrap();
+    let outpost = world.over(store).tokens(settings()).start().await.unwrap();
     outpost.tenants().put("acme", None).await.unwrap();
     let (key, link, session) = (api(&outpost).await, entry(&outpost).await, sign_in(&outpost).await);
     let tokens = outpost.tokens();

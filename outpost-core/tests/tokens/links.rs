@@ -47,25 +47,39 @@ async fn a_link_is_used_once_in_all_processes_and_after_a_restart() {
     assert!(!restarted.tokens().peek(&entry(&restarted).await).await.unwrap().used);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn of_twenty_who_use_a_link_at_once_exactly_one_gets_in() {
     let (world, outpost) = world().await;
-    let second = world.process(settings()).await;
-    for _ in 0..10 {
-        let link = entry(&outpost).await;
-        let tries = (0..20).map(|number| {
-            let (outpost, link) = (if number % 2 == 0 { outpost.clone() } else { second.clone() }, link.clone());
-            tokio::spawn(async move { outpost.tokens().enter(&link).await })
-        });
-        let mut entered = 0;
-        for attempt in tries.collect::<Vec<_>>() {
-            match attempt.await.unwrap() {
-                Ok(_) => entered += 1,
-                Err(error) => assert_eq!(error.kind(), ErrorKind::Unauthenticated),
-            }
-        }
-        assert_eq!(entered, 1);
+    let mut processes = Vec::new();
+    for _ in 0..2 {
+        let store = FaultStore::new(world.store.another_process());
+        processes.push((store.faults(), world.over(store).tokens(settings()).start().await.unwrap()));
     }
+    let link = entry(&outpost).await;
+    let mut tries = Vec::new();
+    for (faults, process) in &processes {
+        faults.inject(Operation::Apply, Fault::Hang, Times::UntilCleared);
+        for _ in 0..10 {
+            let (process, link) = (process.clone(), link.clone());
+            tries.push(tokio::spawn(async move { process.tokens().enter(&link).await }));
+        }
+        // Until all of them have seen that it is unused.
+        while faults.hanging(Operation::Apply) < 10 {
+            tokio::task::yield_now().await;
+        }
+    }
+    for (faults, _) in &processes {
+        faults.clear(Operation::Apply);
+        faults.release(Operation::Apply);
+    }
+    let mut entered = 0;
+    for attempt in tries {
+        match attempt.await.unwrap() {
+            Ok(_) => entered += 1,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unauthenticated),
+        }
+    }
+    assert_eq!(entered, 1);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use outpost_core::{
     Actor, BoxFuture, Capabilities, Capability, Clock, Error, ErrorKind, Fault, FaultStore, MemoryStore,
-    OPERATOR_TENANT, Operation, Outpost, OutpostBuilder, PortalLink, ScriptedReply, ScriptedTransport, Session,
+    OPERATOR_TENANT, Operation, Outpost, OutpostBuilder, PortalLink, ScriptedReply, ScriptedTransport, Session, Store,
     StoreErrorKind, Theme, Times, Timestamp, TokenSettings,
 };
 use serde_json::{Value, json};
@@ -72,9 +72,11 @@ impl World {
     }
 
     fn builder(&self) -> OutpostBuilder {
-        Outpost::builder(self.store.another_process())
-            .transport(ScriptedTransport::always(ScriptedReply::ok()))
-            .clock(self.clock.clone())
+        self.over(self.store.another_process())
+    }
+
+    fn over(&self, store: impl Store) -> OutpostBuilder {
+        Outpost::builder(store).transport(ScriptedTransport::always(ScriptedReply::ok())).clock(self.clock.clone())
     }
 
     async fn process(&self, settings: TokenSettings) -> Outpost {

@@ -48,6 +48,8 @@ async fn a_session_in_use_is_renewed_until_its_absolute_end_and_no_further() {
         }
         assert_eq!((session.ends_at(), session.sid()), (end, sid.as_str()));
         assert!(session.expires_at() > world.clock.now() && session.expires_at() <= end);
+        // Also as a process with a longer absolute lifetime would read it.
+        assert!(claims_of(session.token())["exp"].as_i64().unwrap() <= end.as_seconds() + 1);
     }
     assert!(renewals > 150, "{renewals}");
     assert_eq!(session.expires_at(), end);
