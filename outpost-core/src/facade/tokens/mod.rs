@@ -94,7 +94,9 @@ impl Outpost {
         }
         let lifetime = issuer.settings.entry_lifetime;
         let token = self.tokens().mint(OPERATION, TokenKind::Entry, tenant, link.capabilities, lifetime).await?;
-        let mut query = url::form_urlencoded::Serializer::new(format!("{}?", issuer.settings.portal_url));
+        let start = format!("{}?", issuer.settings.portal_url);
+        let end = start.len();
+        let mut query = url::form_urlencoded::Serializer::for_suffix(start, end);
         query.append_pair("token", &token);
         if let Some(theme) = link.theme {
             query.append_pair("theme", theme.as_str());
