@@ -166,7 +166,7 @@ fn serve<F>(
 
 async fn call(portal: &Portal, request: Request<Incoming>) -> Answer {
     match portal.clone().call(request).await {
-        Ok(response) => response.map(BodyExt::boxed_unsync),
+        Ok(response) => response.map(http_body_util::BodyExt::boxed_unsync),
         Err(never) => match never {},
     }
 }
