@@ -85,6 +85,9 @@ macro_rules! __conformance_cases {
                 attempts_are_found_by_success
                 deliveries_are_found_by_written_state
                 deliveries_are_found_by_the_state_they_are_shown_in
+                deliveries_are_found_by_the_code_of_their_latest_attempt
+                only_the_latest_code_of_a_delivery_counts
+                codes_are_looked_for_within_the_bound
                 filters_are_combined
                 what_is_deleted_leaves_its_list_but_not_the_log
                 destinations_are_found_by_incarnation

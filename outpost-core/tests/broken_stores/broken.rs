@@ -120,6 +120,7 @@ impl Broken {
         let unfiltered = Scan { filter: Filter { topics: Vec::new(), ..scan.filter.clone() }, ..scan.clone() };
         let wanted = scan.filter.states.clone();
         let topics = scan.filter.topics.clone();
+        let codes = scan.filter.codes.clone();
         match self.how {
             Breakage::ScansAcrossTenants => scan.filter.tenant = None,
             Breakage::InheritsTheEarlierLife => scan.filter.tenant = inherited.or(scan.filter.tenant),
@@ -138,6 +139,8 @@ impl Broken {
             Breakage::IgnoresTopics | Breakage::TakesTopicsAsPatterns => scan.filter.topics.clear(),
             Breakage::IgnoresDestinations => scan.filter.destinations.clear(),
             Breakage::IgnoresEvents => scan.filter.events.clear(),
+            Breakage::IgnoresCodes | Breakage::FiltersAnyCode => scan.filter.codes.clear(),
+            Breakage::CountsMatchesAsExamined if !scan.filter.codes.is_empty() => scan.examine = u32::MAX,
             Breakage::IgnoresSuccess => scan.filter.success = None,
             _ => {}
         }
@@ -164,6 +167,22 @@ impl Broken {
                 for row in page.rows {
                     let Row::Delivery(delivery) = &row else { continue };
                     if wanted.contains(&self.written(delivery).await) {
+                        kept.push(row);
+                    }
+                }
+                page.rows = kept;
+            }
+            Breakage::FiltersAnyCode if !codes.is_empty() => {
+                let mut kept = Vec::new();
+                for row in page.rows {
+                    let Row::Delivery(delivery) = &row else { continue };
+                    let keys = vec![Key::AttemptsOf(delivery.key.clone())];
+                    let attempts = self.inner.fetch(Fetch { now: Timestamp::MIN, keys }).await?.concat();
+                    let hit = |row: &Row| match row {
+                        Row::Attempt(attempt) => codes.iter().any(|code| code.matches(&attempt.outcome)),
+                        _ => false,
+                    };
+                    if attempts.iter().any(hit) {
                         kept.push(row);
                     }
                 }

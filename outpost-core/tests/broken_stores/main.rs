@@ -119,6 +119,9 @@ breakages! {
     TakesTopicsAsPatterns topics_are_patterns => topics_are_matched_literally;
     IgnoresDestinations destinations_are_ignored => events_are_found_by_destination;
     IgnoresEvents events_are_ignored => attempts_are_found_by_destination_and_event;
+    IgnoresCodes codes_are_ignored => deliveries_are_found_by_the_code_of_their_latest_attempt;
+    FiltersAnyCode earlier_attempts_are_found => only_the_latest_code_of_a_delivery_counts;
+    CountsMatchesAsExamined the_bound_counts_matches_only => codes_are_looked_for_within_the_bound;
     IgnoresSuccess success_is_ignored => attempts_are_found_by_success;
     FoldsCase ids_are_sorted_without_case => events_are_listed_by_time_id_and_tenant;
     // ingest
