@@ -308,6 +308,8 @@ macro_rules! __conformance_cases {
                 a_replayed_event_is_as_young_as_its_replay
                 every_delivery_of_an_event_must_be_over
                 what_a_disabling_ended_stays_until_it_is_swept
+                a_request_that_its_destination_ended_keeps_nothing
+                a_held_request_that_its_destination_ended_stays_with_its_holder
                 what_is_skipped_from_the_start_is_over
                 a_test_of_a_delivery_makes_it_younger_too;
             sharing:

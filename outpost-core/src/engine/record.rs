@@ -215,11 +215,18 @@ impl DeliveryRecord {
         self.requested.is_some_and(Trigger::is_urgent)
     }
 
+    /// Whether an attempt is still to come as it is written, by schedule or because somebody asked for it. When
+    /// [`DestinationRecord::retires`] has ended it, a sweep has to write that down.
+    #[must_use]
+    pub const fn expects_attempt(&self) -> bool {
+        self.state.is_open() || self.requested.is_some()
+    }
+
     /// Whether nothing more will happen to it by itself: it may be pruned once it is old enough.
     #[must_use]
     pub fn is_settled(&self, now: Timestamp) -> bool {
         // A lease that has lapsed on something cancelled leaves a due time behind that nobody comes for.
-        !self.state.is_open() && self.requested.is_none() && !self.is_leased(now)
+        !self.expects_attempt() && !self.is_leased(now)
     }
 
     /// Whether somebody may be sending it.
@@ -348,7 +355,7 @@ impl DeliveryRecord {
         now: Timestamp,
         retired: Option<(DeliveryState, Timestamp)>,
     ) -> Result<(), RequestRefusal> {
-        if retired.is_some() || (!self.state.is_open() && self.requested.is_none()) {
+        if retired.is_some() || !self.expects_attempt() {
             return Err(RequestRefusal::NotOpen);
         }
         let lease = self.lease.filter(|_| self.is_leased(now)).zip(self.due);

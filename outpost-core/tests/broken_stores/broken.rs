@@ -59,6 +59,8 @@ pub(super) struct Notes {
     pub(super) pruned: bool,
     pub(super) hidden: HashSet<(Incarnation, EventId)>,
     pub(super) ghosts: Vec<Attempt>,
+    /// Attempts that were asked for and not claimed since.
+    pub(super) requested: HashSet<DeliveryKey>,
 }
 
 /// A time that is later by so many milliseconds.
@@ -222,6 +224,7 @@ impl Broken {
         let found = &mut claimed.deliveries;
         for delivery in found.iter_mut() {
             self.notes().leases.insert(delivery.key.clone(), (lease.token, lease.until));
+            self.notes().requested.remove(&delivery.key);
             delivery.event = self.event(delivery.event.clone());
         }
         match self.how {

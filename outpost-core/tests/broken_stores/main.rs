@@ -232,6 +232,7 @@ breakages! {
     PrunesHalfDone pruning_takes_the_half_done => every_delivery_of_an_event_must_be_over;
     PrunesByOwnTime pruning_goes_by_an_events_own_time => what_was_never_delivered_goes_by_when_it_was_stored;
     PrunesTheUnswept pruning_takes_the_unswept => what_a_disabling_ended_stays_until_it_is_swept;
+    KeepsRequestsInVain requests_in_vain_are_kept => a_request_that_its_destination_ended_keeps_nothing;
     PrunesAtTheBoundary pruning_includes_its_boundary => what_ended_before_goes_and_what_ended_then_stays;
     LeavesAttemptsBehind pruning_leaves_attempts_behind => everything_goes_with_its_event;
     PrunesAcrossTenants pruning_crosses_tenants => pruning_one_tenant_leaves_others;

@@ -553,7 +553,7 @@ impl State {
         let retired: Vec<DeliveryKey> = self
             .deliveries
             .values()
-            .filter(|(_, delivery)| delivery.state.is_open() && !delivery.is_leased(request.now))
+            .filter(|(_, delivery)| delivery.expects_attempt() && !delivery.is_leased(request.now))
             .filter(|(_, delivery)| self.retires(delivery).is_some())
             .map(|(_, delivery)| delivery.key.clone())
             .collect();
