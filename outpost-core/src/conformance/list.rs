@@ -21,6 +21,7 @@ macro_rules! __conformance_cases {
                 the_limit_counts_living_destinations
                 a_limit_does_not_bind_changes
                 deleting_a_destination_keeps_its_life
+                deleting_wipes_what_is_sealed
                 deleting_a_tenant_deletes_its_destinations
                 deleting_twice_is_missing
                 a_refused_write_undoes_the_whole_batch

@@ -51,7 +51,7 @@ pub struct DestinationRecord {
     pub settings: Arc<DeliverySettings>,
     /// The operator made it, and no tenant has pointed it elsewhere since.
     pub by_operator: bool,
-    /// The sealed config.
+    /// The sealed config. Like the other sealed values it is empty once the destination is deleted.
     pub config: Sealed,
     /// The sealed credentials.
     pub credentials: Sealed,
@@ -98,6 +98,17 @@ impl DestinationRecord {
     #[must_use]
     pub const fn is_enabled(&self) -> bool {
         self.deleted_at.is_none() && self.disabled.is_none()
+    }
+
+    /// Deletes it, alone or because its tenant is: what is secret in it is wiped, what lists and the log show of it
+    /// stays. The store raises the revision.
+    pub fn delete(&mut self, at: Timestamp, with_tenant: bool) {
+        self.deleted_at = Some(at);
+        self.deleted_with_tenant = with_tenant;
+        self.updated_at = at;
+        for sealed in [&mut self.config, &mut self.credentials, &mut self.delivery_metadata] {
+            *sealed = Sealed::default();
+        }
     }
 
     /// Disables it: open deliveries become skipped by the new epoch. Does nothing when it is disabled

@@ -15,7 +15,7 @@ use outpost_core::store::{
 };
 use outpost_core::{
     Attempt, Delivery, DeliveryKey, DeliveryState, DestinationRecord, Direction, Event, EventId, Health, HealthNews,
-    Incarnation, LeaseToken, MemoryStore, Position, Store, Timestamp, Trigger,
+    Incarnation, LeaseToken, MemoryStore, Position, Sealed, Store, Timestamp, Trigger,
 };
 
 use super::Breakage;
@@ -312,6 +312,13 @@ impl Store for Broken {
                     Row::Destination(found) => {
                         if let Some(old) = self.notes().left_behind.get(&found.incarnation) {
                             **found = old.clone();
+                        }
+                        match self.how {
+                            Breakage::KeepsSecretsOfTheDeleted if found.deleted_at.is_some() => {
+                                found.credentials = Sealed::new(&b"secret"[..]);
+                            }
+                            Breakage::WipesTheLog if found.deleted_at.is_some() => found.target.clear(),
+                            _ => {}
                         }
                     }
                     Row::Delivery(found) if self.how == Breakage::ShowsWhatIsWritten => {

@@ -91,6 +91,8 @@ breakages! {
     RevivesOnEnabling enabling_revives => enabling_does_not_revive;
     KeepsDestinationsOfTheDeleted a_deleted_tenants_destinations_stay => deleting_a_tenant_deletes_its_destinations;
     ForgetsWhyItWasDeleted the_reason_of_a_deletion_is_lost => deleting_a_tenant_cancels_what_is_open;
+    KeepsSecretsOfTheDeleted deleted_secrets_are_kept => deleting_wipes_what_is_sealed;
+    WipesTheLog deleting_wipes_too_much => deleting_wipes_what_is_sealed;
     InheritsTheEarlierLife a_recreated_tenant_inherits => a_recreated_tenant_sees_nothing_of_its_earlier_life;
     KeepsSecretsAsText sealed_bytes_become_text => a_created_destination_is_read_back_whole;
     // fetch
