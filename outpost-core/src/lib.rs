@@ -22,7 +22,9 @@ pub use adapters::system::{SystemResolver, TcpDialer};
 #[cfg(feature = "webhook")]
 pub use adapters::webhook::{HeaderChoice, ServiceHeaders, Signing, WebhookTransport, WebhookTransportBuilder};
 pub use domain::actor::{Actor, Capabilities, Capability};
-pub use domain::attempt::{Attempt, AttemptError, ErrorClass, HeaderList, Outcome, RequestRecord, ResponseRecord};
+pub use domain::attempt::{
+    Attempt, AttemptError, CodeFilter, ErrorClass, HeaderList, Outcome, RequestRecord, ResponseRecord,
+};
 pub use domain::delivery::{CancelReason, Delivery, DeliveryKey, DeliveryState, Trigger};
 pub use domain::descriptor::{Descriptor, Field, FieldKind};
 pub use domain::destination::{

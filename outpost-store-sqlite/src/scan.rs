@@ -214,7 +214,8 @@ impl Reader<'_> {
                 let wanted = filter.tenant.is_none_or(|tenant| tenant == record.tenant)
                     && allows(&filter.events, &record.key.event)
                     && allows(&filter.destinations, &record.key.destination)
-                    && allows_text(&filter.topics, &record.topic);
+                    && allows_text(&filter.topics, &record.topic)
+                    && filter.wants_outcome(record.last_outcome.as_ref());
                 if !wanted {
                     return Ok(None);
                 }

@@ -24,8 +24,8 @@ CREATE UNIQUE INDEX $tenants_live ON $tenants (id) WHERE deleted_at IS NULL;
 -- The list of tenants.
 CREATE INDEX $tenants_time ON $tenants (created_at, id, inc) WHERE deleted_at IS NULL;
 
--- What the hot path reads comes first, the sealed bytes last. `stale`: there may be open deliveries that the
--- destination's disabling or deletion ended and that are not written down yet. `settings` is NULL when nothing
+-- What the hot path reads comes first, the sealed bytes last. `stale`: there may be open deliveries and
+-- requests that the destination's disabling or deletion ended and that are not written down yet. `settings` is NULL when nothing
 -- in it differs from the defaults, as is a lane's `health`.
 CREATE TABLE $destinations (
     inc INTEGER PRIMARY KEY, id TEXT NOT NULL, tenant INTEGER NOT NULL, tenant_id TEXT NOT NULL,

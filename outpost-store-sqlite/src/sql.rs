@@ -91,7 +91,7 @@ statements! {
     destination_disable = "UPDATE $destinations SET epoch = ?2, epoch_at = ?3, updated_at = ?4, disabled = ?5,
         revision = ?6, stale = 1 WHERE inc = ?1";
     destination_end = "UPDATE $destinations SET deleted_at = ?2, updated_at = ?2, deleted_with_tenant = ?3,
-        revision = revision + 1, stale = 1 WHERE inc = ?1";
+        revision = revision + 1, stale = 1, config = x'', credentials = x'', delivery_metadata = x'' WHERE inc = ?1";
     destination_stale = "UPDATE $destinations SET stale = ?2 WHERE inc = ?1";
     destinations_stale = "SELECT inc FROM $destinations INDEXED BY $destinations_stale
         WHERE stale = 1 AND inc > ?1 ORDER BY inc LIMIT ?2";

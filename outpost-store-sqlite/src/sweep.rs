@@ -79,9 +79,9 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Open deliveries that are over and held by nobody, at most one more than `room`; and whether there are
-    /// some that somebody holds. Open deliveries always wait for something, so the index of what is due has
-    /// them all.
+    /// Deliveries that expect an attempt in vain and are held by nobody, at most one more than `room`; and whether
+    /// there are some that somebody holds. What expects an attempt always waits for something, so the index of
+    /// what is due has them all.
     fn retired(
         &self,
         request: &Sweep,
@@ -94,7 +94,7 @@ impl Tx<'_> {
         let (mut found, mut held) = (Vec::new(), false);
         while let Some(row) = rows.next()? {
             let stored = rows::delivery(row)?;
-            if !stored.record.state.is_open() || record.retires(stored.record.epoch).is_none() {
+            if !stored.record.expects_attempt() || record.retires(stored.record.epoch).is_none() {
                 continue;
             }
             if stored.record.is_leased(request.now) {

@@ -225,6 +225,54 @@ pub(super) async fn deleting_a_destination_keeps_its_life(w: World) {
     assert_eq!(w.refused(put(&found, Expect::Any)).await, Refusal::Missing, "what is deleted cannot be changed");
 }
 
+pub(super) async fn deleting_wipes_what_is_sealed(w: World) {
+    let tenant = w.tenant("acme").await;
+    let secret = |id: &str| DestinationRecord {
+        config: Sealed::new(vec![1; 9000]),
+        credentials: Sealed::new(&b"secret"[..]),
+        delivery_metadata: Sealed::new(&b"label"[..]),
+        ..w.new_destination(&tenant, id)
+    };
+    let (gone, stays, disabled) = (secret("des_2"), secret("des_3"), secret("des_4"));
+    for destination in [&gone, &stays, &disabled] {
+        w.create(destination).await;
+    }
+    w.disable(&disabled).await;
+    let sealed = async |destination: &DestinationRecord| {
+        let found = w.find_destination(destination.incarnation).await;
+        [&found.config, &found.credentials, &found.delivery_metadata].map(|sealed| sealed.as_bytes().len())
+    };
+    w.advance(10);
+    w.delete(&gone).await;
+    assert_eq!(sealed(&gone).await, [0, 0, 0], "nothing of what was sealed is kept");
+    assert_eq!(sealed(&stays).await, [9000, 6, 5], "others keep theirs");
+    let found = w.find_destination(gone.incarnation).await;
+    let wanted = DestinationRecord {
+        config: Sealed::default(),
+        credentials: Sealed::default(),
+        delivery_metadata: Sealed::default(),
+        deleted_at: Some(w.now()),
+        updated_at: w.now(),
+        revision: found.revision,
+        ..gone.clone()
+    };
+    assert_eq!(found, wanted, "what lists and the log show of it stays");
+    // A deletion that is undone with its batch has wiped nothing.
+    let delete = Write::DeleteDestination { destination: stays.incarnation, at: w.now() };
+    let outcome = w.apply(vec![delete, put(&gone, Expect::Any)]).await;
+    assert_eq!(outcome, ApplyOutcome::Refused { index: 1, refusal: Refusal::Missing });
+    assert_eq!(sealed(&stays).await, [9000, 6, 5]);
+    // The new life of an id has values of its own.
+    let again = secret("des_2");
+    w.create(&again).await;
+    assert_eq!((sealed(&again).await, sealed(&gone).await), ([9000, 6, 5], [0, 0, 0]));
+    w.delete_tenant(&tenant).await;
+    for destination in [&stays, &disabled, &again] {
+        assert_eq!(sealed(destination).await, [0, 0, 0], "they go with the tenant");
+        assert_eq!(w.find_destination(destination.incarnation).await.target, destination.target);
+    }
+}
+
 pub(super) async fn deleting_a_tenant_deletes_its_destinations(w: World) {
     let (tenant, first) = w.acme().await;
     let gone = w.destination(&tenant, "des_2").await;

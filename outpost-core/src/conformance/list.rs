@@ -21,6 +21,7 @@ macro_rules! __conformance_cases {
                 the_limit_counts_living_destinations
                 a_limit_does_not_bind_changes
                 deleting_a_destination_keeps_its_life
+                deleting_wipes_what_is_sealed
                 deleting_a_tenant_deletes_its_destinations
                 deleting_twice_is_missing
                 a_refused_write_undoes_the_whole_batch
@@ -85,6 +86,9 @@ macro_rules! __conformance_cases {
                 attempts_are_found_by_success
                 deliveries_are_found_by_written_state
                 deliveries_are_found_by_the_state_they_are_shown_in
+                deliveries_are_found_by_the_code_of_their_latest_attempt
+                only_the_latest_code_of_a_delivery_counts
+                codes_are_looked_for_within_the_bound
                 filters_are_combined
                 what_is_deleted_leaves_its_list_but_not_the_log
                 destinations_are_found_by_incarnation
@@ -305,6 +309,8 @@ macro_rules! __conformance_cases {
                 a_replayed_event_is_as_young_as_its_replay
                 every_delivery_of_an_event_must_be_over
                 what_a_disabling_ended_stays_until_it_is_swept
+                a_request_that_its_destination_ended_keeps_nothing
+                a_held_request_that_its_destination_ended_stays_with_its_holder
                 what_is_skipped_from_the_start_is_over
                 a_test_of_a_delivery_makes_it_younger_too;
             sharing:

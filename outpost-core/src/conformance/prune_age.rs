@@ -164,6 +164,65 @@ pub(super) async fn what_a_disabling_ended_stays_until_it_is_swept(w: World) {
     assert_eq!(left(&w, &tenant, &["skipped", "held"]).await, [""; 0]);
 }
 
+pub(super) async fn a_request_that_its_destination_ended_keeps_nothing(w: World) {
+    let (tenant, disabled) = w.acme().await;
+    let again = w.destination(&tenant, "des_2").await;
+    let deleted = w.destination(&tenant, "des_3").await;
+    let other = w.tenant("other").await;
+    let with_tenant = w.destination(&other, "des_1").await;
+    over(&w, &tenant, &disabled, &["manual", "replayed"]).await;
+    over(&w, &tenant, &again, &["again"]).await;
+    over(&w, &tenant, &deleted, &["deleted"]).await;
+    over(&w, &other, &with_tenant, &["with_tenant"]).await;
+    w.set(100);
+    w.done(vec![w.replay(&disabled, &["replayed"], &[]).await]).await;
+    let requested = [(&disabled, "manual"), (&again, "again"), (&deleted, "deleted"), (&with_tenant, "with_tenant")];
+    for (destination, name) in requested {
+        w.request(destination, name).await;
+    }
+    w.set(200);
+    w.disable(&disabled).await;
+    w.disable(&again).await;
+    w.enable(&again).await;
+    w.delete(&deleted).await;
+    w.delete_tenant(&other).await;
+    w.set(300);
+    w.sweep_all(2).await;
+    for (destination, name) in [&requested[..], &[(&disabled, "replayed")]].concat() {
+        let found = w.delivery(destination, name).await;
+        let shown = (found.state, found.requested, found.attempts);
+        assert_eq!(shown, (DeliveryState::Delivered, None, 2), "{name}: nothing is to come, and it stays what it was");
+    }
+    let taken = w.claim_all().await;
+    assert!(taken.events().is_empty() && taken.claimed.next.is_none(), "nothing is left to be done");
+    assert_eq!(prune(&w, at(1)).await, (5, 0), "they were over long before, and nobody waits for anything");
+    assert!(!w.sweep(10).await.more);
+}
+
+pub(super) async fn a_held_request_that_its_destination_ended_stays_with_its_holder(w: World) {
+    let (tenant, destination) = w.acme().await;
+    over(&w, &tenant, &destination, &["returned", "released", "lost"]).await;
+    for name in ["returned", "released", "lost"] {
+        w.request(&destination, name).await;
+    }
+    let held = w.claim_all().await.held();
+    let of = |name: &str| held.iter().find(|held| held.key.event.as_str() == name).expect("it is held");
+    w.disable(&destination).await;
+    w.set(1000);
+    assert_eq!(w.sweep(10).await.changed, 0, "somebody is sending them");
+    assert_eq!(prune(&w, at(1000)).await, (0, 3));
+    w.succeed(of("returned")).await;
+    w.settled(super::support::item(of("released"), crate::store::SettleAction::Released)).await;
+    w.sweep_all(10).await;
+    assert_eq!(w.attempts(&destination, "returned").await.len(), 3, "what was on its way counts");
+    w.set(LEASE * 2);
+    w.sweep_all(10).await;
+    let names = ["returned", "released", "lost"];
+    assert_eq!(prune(&w, at(1000)).await, (2, 1));
+    assert_eq!(left(&w, &tenant, &names).await, ["returned"], "it was tried again later");
+    assert_eq!(prune(&w, at(1001)).await, (1, 0));
+}
+
 pub(super) async fn what_is_skipped_from_the_start_is_over(w: World) {
     let (tenant, destination) = w.acme().await;
     w.disable(&destination).await;

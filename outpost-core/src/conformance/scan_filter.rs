@@ -1,12 +1,14 @@
 //! The filters of lists, one by one and together, and the wall between tenants.
 
 use super::scan::both_ways;
-use super::support::{World, at, event_id};
+use super::support::{World, at, event_id, item, labels};
+use crate::domain::attempt::{Attempt, CodeFilter, Outcome};
 use crate::domain::delivery::{CancelReason, DeliveryState};
 use crate::domain::event::Event;
 use crate::domain::tenant::Tenant;
 use crate::engine::record::DestinationRecord;
-use crate::ports::store::{Filter, List};
+use crate::ports::store::{Filter, List, Scan, SettleAction};
+use crate::values::page::Direction;
 
 fn of(tenant: &Tenant, events: &[&str]) -> Vec<String> {
     events.iter().map(|event| format!("{event} of {:?}", tenant.incarnation)).collect()
@@ -188,6 +190,93 @@ pub(super) async fn deliveries_are_found_by_the_state_they_are_shown_in(w: World
         w.advance(10_000_000);
         w.sweep_all(10).await;
     }
+}
+
+pub(super) async fn deliveries_are_found_by_the_code_of_their_latest_attempt(w: World) {
+    let (tenant, destination) = w.acme().await;
+    let ends =
+        [("a", "404"), ("b", "503"), ("c", "timeout"), ("d", "200"), ("e", "5"), ("f", "5000"), ("g", "Timeout")];
+    for (event, code) in ends {
+        w.advance(1);
+        w.publish(&tenant, event, &[&destination]).await;
+        let held = w.claim_all().await.only();
+        let attempt = Attempt {
+            outcome: Outcome { success: code == "200", code: code.to_owned() },
+            ..w.attempt(&held, code == "200")
+        };
+        w.settled(item(&held, SettleAction::Attempted { attempt: attempt.into(), next: None })).await;
+    }
+    w.advance(1);
+    w.publish(&tenant, "untried", &[&destination]).await;
+    for (wanted, events) in [
+        (&["4xx"][..], &["a"][..]),
+        (&["5xx"], &["b"]),
+        (&["2xx"], &["d"]),
+        (&["3xx"], &[]),
+        (&["404"], &["a"]),
+        (&["timeout"], &["c"]),
+        (&["5"], &["e"]),
+        (&["none"], &["c", "e", "f", "g"]),
+        (&["2xx", "503", "none"], &["b", "c", "d", "e", "f", "g"]),
+        (&[], &["a", "b", "c", "d", "e", "f", "g", "untried"]),
+    ] {
+        let codes = wanted.iter().map(|text| CodeFilter::parse(text).unwrap()).collect();
+        both_ways(&w, List::Deliveries, Filter { codes, ..Filter::default() }, &to(&destination, events)).await;
+    }
+}
+
+pub(super) async fn only_the_latest_code_of_a_delivery_counts(w: World) {
+    let (tenant, first, second) = busy(&w).await;
+    let codes = |text: &str| Filter { codes: vec![CodeFilter::parse(text).unwrap()], ..Filter::default() };
+    both_ways(&w, List::Deliveries, codes("503"), &to(&first, &["a"])).await;
+    w.set(1_000_000);
+    let retried = w.claim_all().await.held().into_iter().find(|held| held.key.event.as_str() == "a");
+    w.succeed(&retried.expect("the failed one is due again")).await;
+    both_ways(&w, List::Deliveries, codes("503"), &[]).await;
+    let delivered = [to(&first, &["a", "c"]), to(&second, &["c"])].concat();
+    both_ways(&w, List::Deliveries, codes("2xx"), &delivered).await;
+    // Together with all that deliveries may be asked for besides.
+    let filter = Filter {
+        tenant: Some(tenant.incarnation),
+        destinations: vec![first.incarnation],
+        topics: vec!["t.2".to_owned()],
+        states: vec![DeliveryState::Delivered],
+        ..codes("200")
+    };
+    both_ways(&w, List::Deliveries, filter.clone(), &to(&first, &["c"])).await;
+    both_ways(&w, List::Deliveries, Filter { states: vec![DeliveryState::Failed], ..filter }, &[]).await;
+    w.delete(&first).await;
+    both_ways(&w, List::Deliveries, codes("2xx"), &delivered).await;
+}
+
+pub(super) async fn codes_are_looked_for_within_the_bound(w: World) {
+    let (tenant, destination) = w.acme().await;
+    for number in 0..40 {
+        w.publish(&tenant, &format!("evt_{number:02}"), &[&destination]).await;
+        w.advance(1);
+    }
+    for held in w.claim_all().await.held() {
+        if held.key.event.as_str() == "evt_30" {
+            w.fail(&held, None).await;
+        } else {
+            w.succeed(&held).await;
+        }
+    }
+    let filter = Filter { codes: vec![CodeFilter::Class(5)], ..Filter::default() };
+    let direction = Direction::Ascending;
+    let mut scan = Scan { list: List::Deliveries, filter, direction, after: None, limit: 10, examine: 5 };
+    let mut found = Vec::new();
+    for pages in 1.. {
+        let page = w.scan(scan.clone()).await;
+        found.extend(labels(&page.rows));
+        scan.after = page.resume;
+        if scan.after.is_none() {
+            assert!(pages >= 4, "about 5 rows are examined for a page, so 40 are not walked in {pages} pages");
+            break;
+        }
+        assert!(pages < 50, "a walk in small bounds comes to an end");
+    }
+    assert_eq!(found, to(&destination, &["evt_30"]), "the one that failed is found however far away it is");
 }
 
 pub(super) async fn filters_are_combined(w: World) {

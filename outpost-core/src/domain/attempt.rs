@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::delivery::{DeliveryKey, Trigger};
+use crate::values::error::Problem;
 use crate::values::id::{AttemptId, Incarnation};
 use crate::values::time::Timestamp;
 
@@ -72,6 +73,62 @@ pub struct Outcome {
     pub success: bool,
     /// The HTTP status as text, or the [`ErrorClass`].
     pub code: String,
+}
+
+/// Which outcomes are wanted, by their code: what lists of deliveries ask of the latest attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CodeFilter {
+    /// Every HTTP status of a class, told by its first digit, such as 5 for 500 to 599.
+    Class(u8),
+    /// Exactly this code: an HTTP status, the name of an [`ErrorClass`], or what a transport of your own answers.
+    Exact(String),
+    /// Every failure without an answer, that is one whose code is not an HTTP status.
+    NoResponse,
+}
+
+impl CodeFilter {
+    /// The most bytes that a code may have to be asked for.
+    const LONGEST: usize = 64;
+
+    /// Reads what people write: a class from `2xx` to `5xx`, `none` for no answer, or a code such as `404` or
+    /// `timeout`. [`Display`](fmt::Display) writes it the same.
+    ///
+    /// # Errors
+    /// A [`Problem`] with field `code`.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let is_word = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'_' | b'-' | b'.');
+        match text.as_bytes() {
+            b"none" => Ok(Self::NoResponse),
+            [digit @ b'2'..=b'5', b'x', b'x'] => Ok(Self::Class(*digit - b'0')),
+            [b'0'..=b'9', b'x', b'x'] => Err(Problem::new("code", "must be 2xx, 3xx, 4xx or 5xx to name a class")),
+            letters if (1..=Self::LONGEST).contains(&letters.len()) && letters.iter().copied().all(is_word) => {
+                Ok(Self::Exact(text.to_owned()))
+            }
+            _ => Err(Problem::new("code", "must be a class such as 5xx, none, or a code such as 404 or timeout")),
+        }
+    }
+
+    /// Whether an attempt that ended so is wanted.
+    #[must_use]
+    pub fn matches(&self, outcome: &Outcome) -> bool {
+        let code = outcome.code.as_bytes();
+        let is_status = code.len() == 3 && code.iter().all(u8::is_ascii_digit);
+        match self {
+            Self::Class(class) => is_status && code.first() == Some(&class.saturating_add(b'0')),
+            Self::Exact(wanted) => *wanted == outcome.code,
+            Self::NoResponse => !outcome.success && !is_status,
+        }
+    }
+}
+
+impl fmt::Display for CodeFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Class(class) => write!(f, "{class}xx"),
+            Self::Exact(code) => f.write_str(code),
+            Self::NoResponse => f.write_str("none"),
+        }
+    }
 }
 
 /// The headers of a request or response, in the order they were sent. Values that are not text are shown
@@ -182,4 +239,42 @@ pub struct Attempt {
     pub error: Option<AttemptError>,
     /// When the next automatic attempt is due, as decided with this one.
     pub next_attempt_at: Option<Timestamp>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_read_as_they_are_written() {
+        for text in ["2xx", "3xx", "4xx", "5xx", "none", "404", "200", "timeout", "dns_error", "x-1.b"] {
+            assert_eq!(CodeFilter::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(CodeFilter::parse("5xx"), Ok(CodeFilter::Class(5)));
+        assert_eq!(CodeFilter::parse("none"), Ok(CodeFilter::NoResponse));
+        let long = "x".repeat(65);
+        for text in ["", "1xx", "6xx", "0xx", "time out", "404 ", "%", "fünf", long.as_str()] {
+            assert_eq!(CodeFilter::parse(text).unwrap_err().field, "code", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_class_holds_statuses_and_none_holds_failures_without_one() {
+        let matching = |wanted: &str| -> Vec<&str> {
+            let wanted = CodeFilter::parse(wanted).unwrap();
+            let codes = ["200", "204", "404", "500", "503", "50", "5000", "5xx", "timeout", "dns_error", ""];
+            let outcome = |code: &str| Outcome { success: code.starts_with('2'), code: code.to_owned() };
+            codes.into_iter().filter(|code| wanted.matches(&outcome(code))).collect()
+        };
+        assert_eq!(matching("2xx"), ["200", "204"]);
+        assert_eq!(matching("3xx"), [""; 0]);
+        assert_eq!(matching("5xx"), ["500", "503"]);
+        assert_eq!(matching("404"), ["404"]);
+        assert_eq!(matching("timeout"), ["timeout"]);
+        assert_eq!(matching("none"), ["50", "5000", "5xx", "timeout", "dns_error", ""]);
+        let accepted = Outcome { success: true, code: "queued".to_owned() };
+        assert!(!CodeFilter::NoResponse.matches(&accepted), "what was accepted was answered");
+        assert!(!CodeFilter::Class(255).matches(&accepted));
+    }
 }

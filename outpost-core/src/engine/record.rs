@@ -51,7 +51,7 @@ pub struct DestinationRecord {
     pub settings: Arc<DeliverySettings>,
     /// The operator made it, and no tenant has pointed it elsewhere since.
     pub by_operator: bool,
-    /// The sealed config.
+    /// The sealed config. Like the other sealed values it is empty once the destination is deleted.
     pub config: Sealed,
     /// The sealed credentials.
     pub credentials: Sealed,
@@ -98,6 +98,17 @@ impl DestinationRecord {
     #[must_use]
     pub const fn is_enabled(&self) -> bool {
         self.deleted_at.is_none() && self.disabled.is_none()
+    }
+
+    /// Deletes it, alone or because its tenant is: what is secret in it is wiped, what lists and the log show of it
+    /// stays. The store raises the revision.
+    pub fn delete(&mut self, at: Timestamp, with_tenant: bool) {
+        self.deleted_at = Some(at);
+        self.deleted_with_tenant = with_tenant;
+        self.updated_at = at;
+        for sealed in [&mut self.config, &mut self.credentials, &mut self.delivery_metadata] {
+            *sealed = Sealed::default();
+        }
     }
 
     /// Disables it: open deliveries become skipped by the new epoch. Does nothing when it is disabled
@@ -215,11 +226,18 @@ impl DeliveryRecord {
         self.requested.is_some_and(Trigger::is_urgent)
     }
 
+    /// Whether an attempt is still to come as it is written, by schedule or because somebody asked for it. When
+    /// [`DestinationRecord::retires`] has ended it, a sweep has to write that down.
+    #[must_use]
+    pub const fn expects_attempt(&self) -> bool {
+        self.state.is_open() || self.requested.is_some()
+    }
+
     /// Whether nothing more will happen to it by itself: it may be pruned once it is old enough.
     #[must_use]
     pub fn is_settled(&self, now: Timestamp) -> bool {
         // A lease that has lapsed on something cancelled leaves a due time behind that nobody comes for.
-        !self.state.is_open() && self.requested.is_none() && !self.is_leased(now)
+        !self.expects_attempt() && !self.is_leased(now)
     }
 
     /// Whether somebody may be sending it.
@@ -348,7 +366,7 @@ impl DeliveryRecord {
         now: Timestamp,
         retired: Option<(DeliveryState, Timestamp)>,
     ) -> Result<(), RequestRefusal> {
-        if retired.is_some() || (!self.state.is_open() && self.requested.is_none()) {
+        if retired.is_some() || !self.expects_attempt() {
             return Err(RequestRefusal::NotOpen);
         }
         let lease = self.lease.filter(|_| self.is_leased(now)).zip(self.due);

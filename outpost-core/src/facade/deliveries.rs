@@ -6,7 +6,7 @@ use super::events::Names;
 use super::listing::{self, Scope, not_found};
 use super::{Outpost, of_store};
 use crate::domain::actor::{Actor, Capability};
-use crate::domain::attempt::{Attempt, ErrorClass, Outcome};
+use crate::domain::attempt::{Attempt, CodeFilter, ErrorClass, Outcome};
 use crate::domain::delivery::{Delivery, DeliveryKey, DeliveryState, Trigger};
 use crate::engine::record::RequestRefusal;
 use crate::ports::store::{Fetch, Filter, Key, List, Refusal, Row, Write};
@@ -46,6 +46,8 @@ pub struct DeliveryFilter {
     pub topics: Vec<String>,
     /// In one of these states.
     pub states: Vec<DeliveryState>,
+    /// Whose latest attempt ended in one of these ways. Deliveries without an attempt match none.
+    pub codes: Vec<CodeFilter>,
     /// Created at or after this time.
     pub from: Option<Timestamp>,
     /// Created before this time.
@@ -104,16 +106,23 @@ impl Deliveries<'_> {
         page: &PageRequest,
     ) -> Result<Page<OfDestination<Delivery>>> {
         const OPERATION: &str = "list deliveries";
+        let scope = scope.into();
+        let codes = self.codes(&filter.codes);
+        if codes.is_empty() && !filter.codes.is_empty() {
+            // No codes would mean any.
+            return scope.resolve(self.0, OPERATION, Capability::Read).await.map(|_| listing::nothing());
+        }
         let wanted = Filter {
             events: filter.events.clone(),
             topics: filter.topics.clone(),
             states: filter.states.clone(),
+            codes,
             from: filter.from,
             until: filter.until,
             ..Filter::default()
         };
         let which = (filter.destinations.as_slice(), filter.destination_lives.as_slice());
-        let found = self.rows(OPERATION, List::Deliveries, scope.into(), which, wanted, page).await?;
+        let found = self.rows(OPERATION, List::Deliveries, scope, which, wanted, page).await?;
         let found = listing::pick(found, |row| if let Row::Delivery(found) = row { Some(*found) } else { None });
         let mut page = self.named(OPERATION, found, |delivery| delivery.key.destination).await?;
         for delivery in &mut page.items {
@@ -280,6 +289,20 @@ impl Deliveries<'_> {
         let items =
             page.items.into_iter().filter_map(|value| names.of_destination(destination(&value), value)).collect();
         Ok(Page { items, next: page.next, prev: page.prev })
+    }
+
+    /// The codes to look for, by those that the actor is shown: what looks alike is found alike. See
+    /// [`blur`](Self::blur).
+    fn codes(&self, wanted: &[CodeFilter]) -> Vec<CodeFilter> {
+        let mut codes = wanted.to_vec();
+        if !self.0.actor.is_operator() {
+            let exactly = |class: ErrorClass| CodeFilter::Exact(class.as_str().to_owned());
+            codes.retain(|code| *code != exactly(ErrorClass::Blocked));
+            if codes.contains(&exactly(ErrorClass::Dns)) {
+                codes.push(exactly(ErrorClass::Blocked));
+            }
+        }
+        codes
     }
 
     /// What only the operator is told stays with the operator.

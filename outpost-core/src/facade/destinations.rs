@@ -557,7 +557,7 @@ impl Destinations<'_> {
     fn shown_anyway(&self, record: DestinationRecord) -> Destination {
         let maps = self.0.shared().open(&record).unwrap_or_else(|error| {
             tracing::error!(tenant = %record.tenant_id, destination = %record.id, error, "settings cannot be read");
-            Opened { config: StringMap::new(), credentials: StringMap::new(), delivery_metadata: StringMap::new() }
+            Opened::default()
         });
         self.shown(record, maps)
     }

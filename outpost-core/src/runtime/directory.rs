@@ -69,6 +69,7 @@ pub(crate) struct Directory {
 }
 
 /// The three sealed maps of a destination in clear.
+#[derive(Default)]
 pub(crate) struct Opened {
     pub(crate) config: StringMap,
     pub(crate) credentials: StringMap,
@@ -228,8 +229,11 @@ impl Shared {
         Ok((transport.clone(), target))
     }
 
-    /// Opens a destination's sealed maps.
+    /// Opens a destination's sealed maps. Those of a deleted one are empty: they were wiped with it.
     pub(crate) fn open(&self, record: &DestinationRecord) -> Result<Opened, String> {
+        if record.deleted_at.is_some() {
+            return Ok(Opened::default());
+        }
         let open = |field, sealed: &Sealed| -> Result<StringMap, String> {
             let context = SealContext { tenant: record.tenant, destination: record.incarnation, field };
             let plain = self.sealer.open(&context, sealed).map_err(|error| error.to_string())?;

@@ -15,7 +15,7 @@ use outpost_core::store::{
 };
 use outpost_core::{
     Attempt, Delivery, DeliveryKey, DeliveryState, DestinationRecord, Direction, Event, EventId, Health, HealthNews,
-    Incarnation, LeaseToken, MemoryStore, Position, Store, Timestamp, Trigger,
+    Incarnation, LeaseToken, MemoryStore, Position, Sealed, Store, Timestamp, Trigger,
 };
 
 use super::Breakage;
@@ -59,6 +59,8 @@ pub(super) struct Notes {
     pub(super) pruned: bool,
     pub(super) hidden: HashSet<(Incarnation, EventId)>,
     pub(super) ghosts: Vec<Attempt>,
+    /// Attempts that were asked for and not claimed since.
+    pub(super) requested: HashSet<DeliveryKey>,
 }
 
 /// A time that is later by so many milliseconds.
@@ -120,6 +122,7 @@ impl Broken {
         let unfiltered = Scan { filter: Filter { topics: Vec::new(), ..scan.filter.clone() }, ..scan.clone() };
         let wanted = scan.filter.states.clone();
         let topics = scan.filter.topics.clone();
+        let codes = scan.filter.codes.clone();
         match self.how {
             Breakage::ScansAcrossTenants => scan.filter.tenant = None,
             Breakage::InheritsTheEarlierLife => scan.filter.tenant = inherited.or(scan.filter.tenant),
@@ -138,6 +141,8 @@ impl Broken {
             Breakage::IgnoresTopics | Breakage::TakesTopicsAsPatterns => scan.filter.topics.clear(),
             Breakage::IgnoresDestinations => scan.filter.destinations.clear(),
             Breakage::IgnoresEvents => scan.filter.events.clear(),
+            Breakage::IgnoresCodes | Breakage::FiltersAnyCode => scan.filter.codes.clear(),
+            Breakage::CountsMatchesAsExamined if !scan.filter.codes.is_empty() => scan.examine = u32::MAX,
             Breakage::IgnoresSuccess => scan.filter.success = None,
             _ => {}
         }
@@ -164,6 +169,22 @@ impl Broken {
                 for row in page.rows {
                     let Row::Delivery(delivery) = &row else { continue };
                     if wanted.contains(&self.written(delivery).await) {
+                        kept.push(row);
+                    }
+                }
+                page.rows = kept;
+            }
+            Breakage::FiltersAnyCode if !codes.is_empty() => {
+                let mut kept = Vec::new();
+                for row in page.rows {
+                    let Row::Delivery(delivery) = &row else { continue };
+                    let keys = vec![Key::AttemptsOf(delivery.key.clone())];
+                    let attempts = self.inner.fetch(Fetch { now: Timestamp::MIN, keys }).await?.concat();
+                    let hit = |row: &Row| match row {
+                        Row::Attempt(attempt) => codes.iter().any(|code| code.matches(&attempt.outcome)),
+                        _ => false,
+                    };
+                    if attempts.iter().any(hit) {
                         kept.push(row);
                     }
                 }
@@ -203,6 +224,7 @@ impl Broken {
         let found = &mut claimed.deliveries;
         for delivery in found.iter_mut() {
             self.notes().leases.insert(delivery.key.clone(), (lease.token, lease.until));
+            self.notes().requested.remove(&delivery.key);
             delivery.event = self.event(delivery.event.clone());
         }
         match self.how {
@@ -290,6 +312,13 @@ impl Store for Broken {
                     Row::Destination(found) => {
                         if let Some(old) = self.notes().left_behind.get(&found.incarnation) {
                             **found = old.clone();
+                        }
+                        match self.how {
+                            Breakage::KeepsSecretsOfTheDeleted if found.deleted_at.is_some() => {
+                                found.credentials = Sealed::new(&b"secret"[..]);
+                            }
+                            Breakage::WipesTheLog if found.deleted_at.is_some() => found.target.clear(),
+                            _ => {}
                         }
                     }
                     Row::Delivery(found) if self.how == Breakage::ShowsWhatIsWritten => {

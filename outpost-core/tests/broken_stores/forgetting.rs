@@ -1,12 +1,16 @@
 //! The ways to be wrong about pruning, replays, records by the start of their key, and settings.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use outpost_core::store::{
     Apply, ApplyOutcome, Claimed, Fetch, Filter, Ingest, IngestItem, Key, List, Prune, Pruned, Quota, Row, Scan,
     StoreResult, Write,
 };
-use outpost_core::{Attempt, Delivery, Direction, Event, Incarnation, Lease, LeaseToken, Store, Timestamp, Trigger};
+use outpost_core::{
+    Attempt, Delivery, DeliveryKey, Direction, Event, EventId, Incarnation, Lease, LeaseToken, Store, Timestamp,
+    Trigger,
+};
 
 use super::Breakage;
 use super::broken::{Broken, shifted};
@@ -27,10 +31,18 @@ impl Broken {
             Breakage::PrunesWithoutBound => request.examine = u32::MAX,
             _ => {}
         }
+        let in_vain = self.requested_in_vain(tenant).await?;
         let attempts = self.whole_list(List::Attempts, tenant).await?;
         let mut pruned = self.inner.prune(request).await?;
         match self.how {
             Breakage::PrunesOnlyOnce => pruned.resume = None,
+            Breakage::KeepsRequestsInVain => {
+                for (tenant, event) in in_vain {
+                    if self.find(Key::Event(tenant, event)).await.is_none() {
+                        (pruned.events, pruned.kept) = (pruned.events - 1, pruned.kept + 1);
+                    }
+                }
+            }
             Breakage::KeepsNothingBack => pruned.kept = 0,
             Breakage::LeavesAttemptsBehind => {
                 for row in attempts {
@@ -51,6 +63,17 @@ impl Broken {
             }
         }
         Ok(pruned)
+    }
+
+    /// The events of which this store still holds a request that their destination has ended.
+    async fn requested_in_vain(&self, tenant: Option<Incarnation>) -> StoreResult<HashSet<(Incarnation, EventId)>> {
+        let rows = self.whole_list(List::Deliveries, tenant).await?;
+        let notes = self.notes();
+        let found = rows.into_iter().filter_map(|row| match row {
+            Row::Delivery(found) if notes.requested.contains(&found.key) => Some((found.tenant, found.key.event)),
+            _ => None,
+        });
+        Ok(found.collect())
     }
 
     /// Whether this store would delete the event, too.
@@ -144,6 +167,15 @@ impl Broken {
         let mut asked = Vec::new();
         let mut writes = Vec::new();
         for write in request.writes {
+            match &write {
+                Write::RequestAttempt { key, .. } => drop(self.notes().requested.insert(key.clone())),
+                Write::Replay { destination, request, .. } => {
+                    let keys =
+                        request.iter().map(|event| DeliveryKey { destination: *destination, event: event.clone() });
+                    self.notes().requested.extend(keys);
+                }
+                _ => {}
+            }
             asked.push(match &write {
                 Write::Replay { request, create, .. } => Some((request.len() + create.len()) as i64),
                 _ => None,
@@ -184,7 +216,7 @@ impl Broken {
                 Breakage::CreatesNoReplays => create.clear(),
                 Breakage::ReplaysUrgently => {
                     for event in std::mem::take(request) {
-                        let key = outpost_core::DeliveryKey { destination: *destination, event };
+                        let key = DeliveryKey { destination: *destination, event };
                         let trigger = Trigger::Manual;
                         writes.push(Write::RequestAttempt { key, trigger });
                     }

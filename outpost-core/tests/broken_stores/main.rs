@@ -91,6 +91,8 @@ breakages! {
     RevivesOnEnabling enabling_revives => enabling_does_not_revive;
     KeepsDestinationsOfTheDeleted a_deleted_tenants_destinations_stay => deleting_a_tenant_deletes_its_destinations;
     ForgetsWhyItWasDeleted the_reason_of_a_deletion_is_lost => deleting_a_tenant_cancels_what_is_open;
+    KeepsSecretsOfTheDeleted deleted_secrets_are_kept => deleting_wipes_what_is_sealed;
+    WipesTheLog deleting_wipes_too_much => deleting_wipes_what_is_sealed;
     InheritsTheEarlierLife a_recreated_tenant_inherits => a_recreated_tenant_sees_nothing_of_its_earlier_life;
     KeepsSecretsAsText sealed_bytes_become_text => a_created_destination_is_read_back_whole;
     // fetch
@@ -119,6 +121,9 @@ breakages! {
     TakesTopicsAsPatterns topics_are_patterns => topics_are_matched_literally;
     IgnoresDestinations destinations_are_ignored => events_are_found_by_destination;
     IgnoresEvents events_are_ignored => attempts_are_found_by_destination_and_event;
+    IgnoresCodes codes_are_ignored => deliveries_are_found_by_the_code_of_their_latest_attempt;
+    FiltersAnyCode earlier_attempts_are_found => only_the_latest_code_of_a_delivery_counts;
+    CountsMatchesAsExamined the_bound_counts_matches_only => codes_are_looked_for_within_the_bound;
     IgnoresSuccess success_is_ignored => attempts_are_found_by_success;
     FoldsCase ids_are_sorted_without_case => events_are_listed_by_time_id_and_tenant;
     // ingest
@@ -229,6 +234,7 @@ breakages! {
     PrunesHalfDone pruning_takes_the_half_done => every_delivery_of_an_event_must_be_over;
     PrunesByOwnTime pruning_goes_by_an_events_own_time => what_was_never_delivered_goes_by_when_it_was_stored;
     PrunesTheUnswept pruning_takes_the_unswept => what_a_disabling_ended_stays_until_it_is_swept;
+    KeepsRequestsInVain requests_in_vain_are_kept => a_request_that_its_destination_ended_keeps_nothing;
     PrunesAtTheBoundary pruning_includes_its_boundary => what_ended_before_goes_and_what_ended_then_stays;
     LeavesAttemptsBehind pruning_leaves_attempts_behind => everything_goes_with_its_event;
     PrunesAcrossTenants pruning_crosses_tenants => pruning_one_tenant_leaves_others;

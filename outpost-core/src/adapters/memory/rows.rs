@@ -153,6 +153,7 @@ impl State {
                 let wanted = allows(&filter.events, &key.event)
                     && allows(&filter.destinations, &key.destination)
                     && allows_text(&filter.topics, &record.topic)
+                    && filter.wants_outcome(record.last_outcome.as_ref())
                     && allows(&filter.states, &shown.state);
                 wanted.then(|| Row::Delivery(Box::new(shown)))
             }),

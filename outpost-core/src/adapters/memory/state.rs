@@ -242,9 +242,7 @@ impl State {
 
     fn end_destination(&mut self, incarnation: Incarnation, at: Timestamp, with_tenant: bool) {
         if let Some(found) = self.destinations.get_mut(&incarnation) {
-            found.deleted_at = Some(at);
-            found.deleted_with_tenant = with_tenant;
-            found.updated_at = at;
+            found.delete(at, with_tenant);
             found.revision += 1;
             self.live_destinations.remove(&(found.tenant, found.id.clone()));
         }
@@ -553,7 +551,7 @@ impl State {
         let retired: Vec<DeliveryKey> = self
             .deliveries
             .values()
-            .filter(|(_, delivery)| delivery.state.is_open() && !delivery.is_leased(request.now))
+            .filter(|(_, delivery)| delivery.expects_attempt() && !delivery.is_leased(request.now))
             .filter(|(_, delivery)| self.retires(delivery).is_some())
             .map(|(_, delivery)| delivery.key.clone())
             .collect();

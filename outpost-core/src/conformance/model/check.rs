@@ -19,6 +19,7 @@ impl Model {
         }
         if list != List::Deliveries {
             filter.states.clear();
+            filter.codes.clear();
         }
         if list != List::Attempts {
             filter.success = None;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Model, both};
 use crate::conformance::flow::Tell;
 use crate::conformance::support::{World, at, no_answer, put};
-use crate::domain::attempt::Attempt;
+use crate::domain::attempt::{Attempt, CodeFilter};
 use crate::domain::delivery::{DeliveryState, Trigger};
 use crate::domain::event::{Event, Fingerprint};
 use crate::domain::health::{HealthPolicy, Judge};
@@ -255,6 +255,15 @@ impl Model {
         }
         if self.one_in(3) {
             filter.states = vec![DeliveryState::ALL[self.below(8)], DeliveryState::ALL[self.below(8)]];
+        }
+        if self.one_in(4) {
+            let codes = [
+                CodeFilter::Class(2),
+                CodeFilter::Class(5),
+                CodeFilter::NoResponse,
+                CodeFilter::Exact("200".to_owned()),
+            ];
+            filter.codes = self.pick(&codes).into_iter().collect();
         }
         if self.one_in(4) {
             filter.success = Some(self.one_in(2));

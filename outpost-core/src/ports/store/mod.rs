@@ -114,9 +114,9 @@ pub trait Store: Send + Sync + 'static {
     /// Writes down what the caller did with deliveries it holds. Returns only when it is durable.
     async fn settle(&self, request: Settle) -> StoreResult<Vec<SettleOutcome>>;
 
-    /// Writes down, in one bounded batch, what reads show already: open deliveries that their
-    /// destination's disabling or deletion ended and nobody holds; small records that have expired. Deletes
-    /// old rollups.
+    /// Writes down, in one bounded batch, what reads show already: open deliveries, and requested attempts at
+    /// those that are not open, that their destination's disabling or deletion ended and nobody holds; small
+    /// records that have expired. Deletes old rollups.
     async fn sweep(&self, request: Sweep) -> StoreResult<Swept>;
 
     /// Deletes, in one bounded batch, events that are over, with everything that hangs on them but the

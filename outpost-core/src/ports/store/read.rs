@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::SmallRecord;
-use crate::domain::attempt::Attempt;
+use crate::domain::attempt::{Attempt, CodeFilter, Outcome};
 use crate::domain::delivery::{Delivery, DeliveryKey, DeliveryState};
 use crate::domain::event::Event;
 use crate::domain::rollup::{Level, RollupKey, Tally};
@@ -118,12 +118,23 @@ pub struct Filter {
     pub topics: Vec<String>,
     /// Deliveries that are shown in one of these states.
     pub states: Vec<DeliveryState>,
+    /// Deliveries whose latest attempt ended in one of these ways; [`Filter::wants_outcome`] decides.
+    pub codes: Vec<CodeFilter>,
     /// Attempts that succeeded, or did not.
     pub success: Option<bool>,
     /// At or after this time.
     pub from: Option<Timestamp>,
     /// Before this time.
     pub until: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether `codes` wants a delivery whose latest attempt ended like this; `None`: none was made. Every store asks
+    /// this, so no two of them read a code differently.
+    #[must_use]
+    pub fn wants_outcome(&self, latest: Option<&Outcome>) -> bool {
+        self.codes.is_empty() || latest.is_some_and(|latest| self.codes.iter().any(|wanted| wanted.matches(latest)))
+    }
 }
 
 /// A request of [`Store::scan`](super::Store::scan).

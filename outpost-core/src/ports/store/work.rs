@@ -277,8 +277,8 @@ pub struct Prune {
     /// Of this tenant only, live or deleted.
     pub tenant: Option<Incarnation>,
     /// Only events that were stored before this and whose deliveries all ended before this, later attempts
-    /// at them included. An event with a delivery that is open as it is written, leased, or has a requested
-    /// attempt stays, whatever its age.
+    /// at them included. An event with a delivery that is leased, or that is open or has a requested attempt as it
+    /// is written, stays, whatever its age: [`DeliveryRecord::is_settled`](crate::DeliveryRecord::is_settled).
     pub before: Timestamp,
     /// Where the last call stopped; `None` to begin.
     pub resume: Option<Bytes>,

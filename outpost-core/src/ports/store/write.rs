@@ -62,7 +62,7 @@ pub enum Write {
         /// The precondition.
         expect: Expect,
     },
-    /// Deletes a live tenant and its destinations, and raises both its numbers.
+    /// Deletes a live tenant and its destinations, as [`DestinationRecord::delete`] does, and raises both its numbers.
     DeleteTenant {
         /// Which.
         tenant: Incarnation,
@@ -80,7 +80,8 @@ pub enum Write {
         /// When creating: the most live destinations the tenant may have, this one included.
         limit: Option<u32>,
     },
-    /// Deletes a live destination and raises the tenant's `subscriptions`.
+    /// Deletes a live destination, as [`DestinationRecord::delete`] does, and raises the tenant's `subscriptions`. Its
+    /// sealed values are wiped in the same commit and overwritten where the store can.
     DeleteDestination {
         /// Which.
         destination: Incarnation,
