@@ -149,7 +149,6 @@ impl Rgb {
 }
 
 /// A share of 0 to 1 as a byte; what is outside is cut.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn byte(share: f64) -> u8 {
     (share * 255.0).round().clamp(0.0, 255.0) as u8
 }

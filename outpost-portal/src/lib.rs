@@ -1,3 +1,5 @@
 #![doc = include_str!("../README.md")]
 
 mod accent;
+mod chart;
+mod icon;
