@@ -149,7 +149,6 @@ impl Rgb {
 }
 
 /// A share of 0 to 1 as a byte; what is outside is cut.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn byte(share: f64) -> u8 {
     (share * 255.0).round().clamp(0.0, 255.0) as u8
 }
@@ -180,22 +179,15 @@ impl Lch {
         }
     }
 
-    /// The nearest colour a screen has: the chroma shrinks until all three parts are within bounds.
+    /// The nearest colour a screen has: the chroma shrinks in small steps until all three parts are within bounds.
     fn rgb(self) -> Rgb {
         let l = self.l.clamp(0.0, 1.0);
         let inside = |parts: [f64; 3]| parts.iter().all(|v| (-1e-4..=1.0 + 1e-4).contains(v));
-        let mut linear = self.linear(l, self.c);
-        if !inside(linear) {
-            let (mut low, mut high) = (0.0, self.c);
-            for _ in 0..24 {
-                let middle = f64::midpoint(low, high);
-                if inside(self.linear(l, middle)) {
-                    low = middle;
-                } else {
-                    high = middle;
-                }
-            }
-            linear = self.linear(l, low);
+        let mut chroma = self.c;
+        let mut linear = self.linear(l, chroma);
+        while chroma > 0.0 && !inside(linear) {
+            chroma = (chroma - 0.004).max(0.0);
+            linear = self.linear(l, chroma);
         }
         let [r, g, b] = linear.map(|v| {
             let v = v.clamp(0.0, 1.0);
@@ -289,7 +281,7 @@ mod tests {
         for (light, dark) in light.split(';').zip(dark.split(';')) {
             let ((name, day), (_, night)) = (light.split_once(':').unwrap(), dark.split_once(':').unwrap());
             let either = if day == night { day.to_owned() } else { format!("var(--L,{day})var(--D,{night})") };
-            assert!(tokens.contains(&format!("{name}:{either};")), "{name}:{either}");
+            assert!(tokens.contains(&format!("{name}:{either};")), "{name}:{either};");
         }
     }
 
