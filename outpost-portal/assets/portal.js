@@ -1,4 +1,3 @@
-// Pages work without this; data attributes tell it which steps to save.
 document.documentElement.classList.add('js')
 addEventListener('DOMContentLoaded', () => {
 const d = document, $ = (s, r = d) => r.querySelector(s), all = (s, r = d) => [...r.querySelectorAll(s)]
@@ -11,8 +10,9 @@ const clear = row => {
 }
 if (!navigator.clipboard) for (const b of all('[data-copy]')) b.hidden = true
 on('click', e => {
- const b = e.target.closest('[data-copy],[data-add],[data-remove]')
+ const b = e.target.closest('[data-copy],[data-add],[data-remove],[data-stay]')
  if (!b) return
+ if ('stay' in b.dataset) return look()
  const { copy, add, done } = b.dataset, row = b.closest('.row')
  dirty ||= !copy
  if (copy) {
@@ -63,7 +63,6 @@ $('[data-focus]')?.focus()
 for (const i of all('input[data-zone]')) i.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone
 for (const c of all('[data-refresh]')) setTimeout(() => dirty || location.reload(), c.dataset.refresh * 1e3)
 
-// Compared as sent: the reader may have opened something.
 const live = () => all('[data-live]'), until = Date.now() + 6e5, seen = new Map(live().map(c => [c.id, c.innerHTML]))
 const key = c => all('tr,li', c).length + $('.rowlink', c)?.href
 const next = () => { if (Date.now() < until && live()[0]) setTimeout(look, 5e3) }
