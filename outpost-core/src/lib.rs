@@ -24,7 +24,7 @@ pub use adapters::webhook::{HeaderChoice, ServiceHeaders, Signing, WebhookTransp
 pub use domain::actor::{Actor, Capabilities, Capability};
 pub use domain::attempt::{Attempt, AttemptError, ErrorClass, HeaderList, Outcome, RequestRecord, ResponseRecord};
 pub use domain::delivery::{CancelReason, Delivery, DeliveryKey, DeliveryState, Trigger};
-pub use domain::descriptor::{Descriptor, Field, FieldKind};
+pub use domain::descriptor::{Descriptor, Field, FieldKind, ServiceGuide, SigningGuide, StandardGuide};
 pub use domain::destination::{
     Credentials, DEFAULT_ROTATION_OVERLAP, Destination, DestinationPatch, Disabled, DisabledBy, MASK, MapPatch,
     NewDestination,
