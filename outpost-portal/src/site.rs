@@ -398,7 +398,8 @@ impl PortalBuilder {
             ));
         }
         // The default accent stands in the stylesheet already.
-        let css = without_comments(include_str!("../assets/portal.css")) + &accent.map(|accent| accent.css()).unwrap_or_default();
+        let css = without_comments(include_str!("../assets/portal.css"))
+            + &accent.map(|accent| accent.css()).unwrap_or_default();
         let assets = Assets::new(css, include_str!("../assets/portal.js").to_owned());
         Some(Site {
             outpost: self.outpost.clone(),
@@ -639,7 +640,10 @@ mod tests {
 
     #[test]
     fn what_every_page_loads_is_light() {
-        let assets = Assets::new(without_comments(include_str!("../assets/portal.css")), include_str!("../assets/portal.js").to_owned());
+        let assets = Assets::new(
+            without_comments(include_str!("../assets/portal.css")),
+            include_str!("../assets/portal.js").to_owned(),
+        );
         let size = |asset: &Asset| (asset.plain.len(), asset.gzip.as_ref().unwrap().len());
         assert!(size(&assets.css) <= (16 << 10, 5 << 10), "{:?}", size(&assets.css));
         assert!(size(&assets.js).0 <= 4 << 10 && size(&assets.js).1 <= 2 << 10, "{:?}", size(&assets.js));
