@@ -253,8 +253,7 @@ fn preview_page(
     let id = destination.id.as_str();
     let change = cx.href(Route::Replay(id)).with_all(asked.pairs());
     let number = grouped(found.found);
-    let many =
-        cx.n(found.found, "Replay 1 delivery", "Replay {count} deliveries").replace(&found.found.to_string(), &number);
+    let many = cx.n(found.found, "Replay 1 delivery", "Replay {count} deliveries");
     let title = cx.t("Preview of the replay");
     let body = html! {
         div.narrow {
@@ -265,7 +264,7 @@ fn preview_page(
                 p {
                     strong {
                         @if found.at_least { (cx.f("At least {count} deliveries are tried again.", &[("count", &number)])) }
-                        @else { (cx.n(found.found, "1 delivery is tried again.", "{count} deliveries are tried again.").replace(&found.found.to_string(), &number)) }
+                        @else { (cx.n(found.found, "1 delivery is tried again.", "{count} deliveries are tried again.")) }
                     }
                 }
             }
