@@ -1,6 +1,6 @@
 //! Replays: the form, the preview, the start and how it goes on.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 
