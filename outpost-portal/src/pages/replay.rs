@@ -175,7 +175,7 @@ fn topics(cx: &Cx<'_>, asked: &Asked, wrong: &Wrong) -> Markup {
 fn earlier(cx: &Cx<'_>, replays: &[Replay]) -> Markup {
     html! {
         @if !replays.is_empty() {
-            section {
+            section.detail {
                 h2 { (cx.t("Earlier replays")) }
                 div.table { table.list {
                     caption.vh { (cx.t("Earlier replays")) }
@@ -305,7 +305,7 @@ fn preview_page(
 fn sample_table(cx: &Cx<'_>, destination: &Destination, sample: &Sample) -> Markup {
     let id = destination.id.as_str();
     html! {
-        section {
+        section.detail {
             h2 { (cx.t("The newest of them")) }
             div.table { table.list {
                 caption.vh { (cx.t("The newest of them")) }
@@ -330,7 +330,7 @@ fn sample_table(cx: &Cx<'_>, destination: &Destination, sample: &Sample) -> Mark
     }
 }
 
-/// The fields of a request from a form or a link.
+/// A field of a form or a link.
 fn texts(params: &Params, name: &str) -> String {
     params.text(name).trim().to_owned()
 }

@@ -15,7 +15,7 @@ pub(super) fn answer(cx: &Cx<'_>, found: &Found, attempt: &Attempt) -> Markup {
     let good = attempt.outcome.success;
     let word = code_word(cx, &code::one_line(&attempt.outcome.code));
     html! {
-        section id={ "attempt-" (attempt.number) } {
+        section.detail id={ "attempt-" (attempt.number) } {
             div.head {
                 div.title {
                     h2 { (cx.f("Response to attempt {number}", &[("number", &attempt.number)])) }
@@ -27,17 +27,15 @@ pub(super) fn answer(cx: &Cx<'_>, found: &Found, attempt: &Attempt) -> Markup {
                     }
                 }
             }
-            p { (super::told(cx, attempt)) }
-            @match &attempt.response {
-                None => p.muted { (cx.t("There was no answer.")) },
-                Some(response) => {
+            // Where the code does not say it all.
+            @if attempt.response.is_none() || attempt.error.is_some() { p { (super::told(cx, attempt)) } }
+            @if let Some(response) = &attempt.response {
                     @if response.body.is_empty() { p.muted { (cx.t("The answer had no body.")) } }
                     @else { (code::block(cx, "response", &cx.t("Body of the answer"), &response.body)) }
                     @if response.truncated {
                         p.muted { (cx.t("The body is not whole: it was longer than is kept, or broke off.")) }
                     }
                     (headers(cx, &cx.n(u64::try_from(response.headers.len()).unwrap_or(0), "1 response header", "{count} response headers"), &response.headers))
-                }
             }
         }
     }
@@ -49,7 +47,7 @@ pub(super) fn request(cx: &Cx<'_>, found: &Found, attempt: Option<&Attempt>) -> 
     let record = attempt.and_then(|attempt| attempt.request.as_ref());
     let whole = found.event.as_ref().is_some_and(|event| event.data.len() <= code::SHOWN);
     html! {
-        section {
+        section.detail {
             div.head {
                 div.title { h2 { (cx.t("Request")) } }
                 @if found.event.is_some() {
