@@ -371,3 +371,33 @@ async fn what_is_anothers_is_as_if_it_were_not_there() {
     }
     browser.get("/destinations/crm/deliveries/evt_random").await.must_have("removed after 30 days");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_command_leaves_out_what_is_secret_or_the_clients_own() {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut reply = ScriptedReply::error(ErrorClass::Reset);
+    if let Err(error) = &mut reply.result {
+        error.request = Some(outpost_core::RequestRecord {
+            method: "POST".to_owned(),
+            url: "https://hooks.slack.com/services/***".to_owned(),
+            headers: vec![
+                header("host", "hooks.slack.com"),
+                header("content-length", "2"),
+                header("authorization", outpost_core::MASK),
+                header("x-empty", ""),
+                header("x-odd", "a\nevil: b"),
+                header("x-team", "it's $us"),
+            ],
+        });
+    }
+    let (_, mut browser) = staged(reply, "{}").await;
+    let command = browser.ask("GET", &format!("{PAGE}/attempts/1/curl"), None).await;
+    command.must_have("# The header authorization is secret and was left out.\n");
+    command.must_have("# Put the secret part of the URL in the place of ***.\n");
+    command.must_have("--header 'x-empty;'").must_have(r"--header 'x-team: it'\''s $us'");
+    command
+        .must_not_have("content-length")
+        .must_not_have("host:")
+        .must_not_have("evil")
+        .must_not_have(outpost_core::MASK);
+}
