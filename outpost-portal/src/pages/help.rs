@@ -64,14 +64,34 @@ fn verify(cx: &Cx<'_>) -> Markup {
 
 /// A condition, an example of it, and what it asks.
 const OPERATORS: [(&str, &str, &str); 11] = [
-    ("=", r#"{"data": {"status": "paid"}}"#, "The value is this one, or a list that contains it. Nothing is converted: \"5\" is not 5."),
-    ("$eq, $neq", r#"{"data": {"status": {"$neq": "draft"}}}"#, "Equal, or not equal, at any depth. A missing value fits neither."),
+    (
+        "=",
+        r#"{"data": {"status": "paid"}}"#,
+        "The value is this one, or a list that contains it. Nothing is converted: \"5\" is not 5.",
+    ),
+    (
+        "$eq, $neq",
+        r#"{"data": {"status": {"$neq": "draft"}}}"#,
+        "Equal, or not equal, at any depth. A missing value fits neither.",
+    ),
     ("$gt, $gte, $lt, $lte", r#"{"data": {"amount": {"$gte": 100}}}"#, "Two numbers or two texts, compared."),
-    ("$in", r#"{"data": {"country": {"$in": ["DE", "FR"]}}}"#, "The value is one of the list. With a text in place of the list: it is a part of the value."),
+    (
+        "$in",
+        r#"{"data": {"country": {"$in": ["DE", "FR"]}}}"#,
+        "The value is one of the list. With a text in place of the list: it is a part of the value.",
+    ),
     ("$nin", r#"{"data": {"country": {"$nin": ["US"]}}}"#, "The value is there and is none of the list."),
     ("$startsWith", r#"{"topic": {"$startsWith": "order."}}"#, "The text begins with this one, or with one of a list."),
-    ("$endsWith", r#"{"data": {"email": {"$endsWith": "@example.com"}}}"#, "The text ends with this one, or with one of a list."),
-    ("$exist", r#"{"data": {"coupon": {"$exist": true}}}"#, "The key is there, whatever its value; or with false: it is not there."),
+    (
+        "$endsWith",
+        r#"{"data": {"email": {"$endsWith": "@example.com"}}}"#,
+        "The text ends with this one, or with one of a list.",
+    ),
+    (
+        "$exist",
+        r#"{"data": {"coupon": {"$exist": true}}}"#,
+        "The key is there, whatever its value; or with false: it is not there.",
+    ),
     ("$or", r#"{"data": {"$or": [{"vip": true}, {"amount": {"$gt": 1000}}]}}"#, "At least one of them holds."),
     ("$and", r#"{"data": {"$and": [{"tags": "new"}, {"tags": "eu"}]}}"#, "All of them hold."),
     ("$not", r#"{"data": {"$not": {"status": "draft"}}}"#, "It does not hold."),

@@ -187,7 +187,7 @@ async fn delete_page(cx: &Cx<'_>, destination: &Destination, wrong: &Wrong) -> P
 }
 
 /// A live destination that the user may change.
-async fn destination_to_change(cx: &Cx<'_>, id: &str) -> Result<Destination, Fault> {
+pub(super) async fn destination_to_change(cx: &Cx<'_>, id: &str) -> Result<Destination, Fault> {
     let destination = cx.destination(id).await?;
     if cx.may(Capability::Write) {
         return Ok(destination);
@@ -233,7 +233,11 @@ async fn is_busy(cx: &Cx<'_>, destination: &Destination) -> bool {
 }
 
 fn locked(cx: &Cx<'_>) -> Markup {
-    note(&cx.t("The operator has locked this destination. Only the operator can enable it; ask there what has to change."))
+    note(
+        &cx.t(
+            "The operator has locked this destination. Only the operator can enable it; ask there what has to change.",
+        ),
+    )
 }
 
 fn note(text: &str) -> Markup {

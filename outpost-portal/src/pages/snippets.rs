@@ -58,9 +58,15 @@ pub(super) fn show(cx: &Cx<'_>, guide: &SigningGuide, public: bool) -> Markup {
 
 fn standard(cx: &Cx<'_>, names: &StandardGuide, public: bool) -> Markup {
     let (signed, snippets) = if public {
-        ("The Standard Webhooks scheme, with a key pair: ed25519 over the id, the time and the raw body, with a dot between them.", &PUBLIC[..])
+        (
+            "The Standard Webhooks scheme, with a key pair: ed25519 over the id, the time and the raw body, with a dot between them.",
+            &PUBLIC[..],
+        )
     } else {
-        ("The Standard Webhooks scheme: HMAC-SHA256 over the id, the time and the raw body, with a dot between them. The key is what follows whsec_, decoded from base64.", &STANDARD[..])
+        (
+            "The Standard Webhooks scheme: HMAC-SHA256 over the id, the time and the raw body, with a dot between them. The key is what follows whsec_, decoded from base64.",
+            &STANDARD[..],
+        )
     };
     let fill = |text: &str| {
         text.replace("HEADER_ID", &names.id)
@@ -84,10 +90,10 @@ fn standard(cx: &Cx<'_>, names: &StandardGuide, public: bool) -> Markup {
 
 fn service(cx: &Cx<'_>, names: &ServiceGuide) -> Markup {
     let fill = |text: &str| {
-        let text = names.timestamp.as_ref().map_or_else(
-            || without_time(text),
-            |timestamp| with_time(text).replace("HEADER_TIMESTAMP", timestamp),
-        );
+        let text = names
+            .timestamp
+            .as_ref()
+            .map_or_else(|| without_time(text), |timestamp| with_time(text).replace("HEADER_TIMESTAMP", timestamp));
         text.replace("HEADER_SIGNATURE", &names.signature)
     };
     html! {

@@ -67,7 +67,9 @@ pub(in crate::pages) async fn check(cx: &Cx<'_>, id: &str) -> Answer {
         let standard = guide.standard.as_ref();
         let service = guide.service.as_ref();
         let has = |name: &str| asked.header(name).is_some();
-        if let Some(names) = standard.filter(|names| service.is_none_or(|other| has(&names.signature) || !has(&other.signature))) {
+        if let Some(names) =
+            standard.filter(|names| service.is_none_or(|other| has(&names.signature) || !has(&other.signature)))
+        {
             results.push(asked.standard(names));
         }
         if let Some(names) = service.filter(|names| standard.is_none() || has(&names.signature)) {
@@ -112,9 +114,12 @@ fn readings(pasted: &str) -> Vec<(bool, Cow<'_, str>)> {
     let trimmed = lines.trim_end_matches('\n').to_owned();
     let dense = dense(&trimmed);
     let mut found: Vec<(bool, Cow<'_, str>)> = Vec::new();
-    for (reformatted, text) in
-        [(false, Cow::Owned(lines)), (false, Cow::Owned(trimmed)), (false, Cow::Borrowed(pasted)), (true, Cow::Owned(dense))]
-    {
+    for (reformatted, text) in [
+        (false, Cow::Owned(lines)),
+        (false, Cow::Owned(trimmed)),
+        (false, Cow::Borrowed(pasted)),
+        (true, Cow::Owned(dense)),
+    ] {
         if found.iter().all(|(_, known)| *known != text) {
             found.push((reformatted, text));
         }
@@ -180,10 +185,22 @@ impl Asked<'_> {
         let time = crate::time::full(at, &cx.prefs.zone.1);
         let (fine, said) = if past > TOLERANCE {
             let over = crate::time::span(past - TOLERANCE);
-            (false, cx.f("It was sent at {time}. That is too old by {over}: receivers take 5 minutes.", &[("time", &time), ("over", &over)]))
+            (
+                false,
+                cx.f(
+                    "It was sent at {time}. That is too old by {over}: receivers take 5 minutes.",
+                    &[("time", &time), ("over", &over)],
+                ),
+            )
         } else if ahead > TOLERANCE {
             let over = crate::time::span(ahead - TOLERANCE);
-            (false, cx.f("It was sent at {time}. That is too far ahead by {over}: receivers take 5 minutes.", &[("time", &time), ("over", &over)]))
+            (
+                false,
+                cx.f(
+                    "It was sent at {time}. That is too far ahead by {over}: receivers take 5 minutes.",
+                    &[("time", &time), ("over", &over)],
+                ),
+            )
         } else {
             (true, cx.f("It was sent at {time}, which is recent.", &[("time", &time)]))
         };
@@ -232,7 +249,10 @@ impl Asked<'_> {
         let fresh = match timestamp.parse::<i64>() {
             Ok(seconds) => self.age(Timestamp::from_millis(seconds.saturating_mul(1000)), &mut steps),
             Err(_) => {
-                let said = cx.f("{name} is not a whole number of seconds: {value}", &[("name", &names.timestamp), ("value", &self.short(timestamp))]);
+                let said = cx.f(
+                    "{name} is not a whole number of seconds: {value}",
+                    &[("name", &names.timestamp), ("value", &self.short(timestamp))],
+                );
                 steps.push((false, said));
                 return Checks { verdict: Verdict::Refused, steps };
             }
@@ -263,7 +283,10 @@ impl Asked<'_> {
                 Ok(at) => self.age(at, &mut steps),
                 Err(_) if timestamp.is_empty() => false,
                 Err(_) => {
-                    let said = cx.f("{name} is not a time in RFC 3339: {value}", &[("name", name), ("value", &self.short(timestamp))]);
+                    let said = cx.f(
+                        "{name} is not a time in RFC 3339: {value}",
+                        &[("name", name), ("value", &self.short(timestamp))],
+                    );
                     steps.push((false, said));
                     false
                 }
@@ -323,7 +346,9 @@ impl Checks {
     fn show(&self, cx: &Cx<'_>) -> Markup {
         let (class, sign, said) = match self.verdict {
             Verdict::Genuine => ("note ok", Icon::Check, "The signature is genuine."),
-            Verdict::Stale => ("note warn", Icon::Clock, "The signature is genuine, but receivers refuse the request for its time."),
+            Verdict::Stale => {
+                ("note warn", Icon::Clock, "The signature is genuine, but receivers refuse the request for its time.")
+            }
             Verdict::Refused => ("note fail", Icon::Cross, "A receiver refuses this request."),
         };
         html! {
