@@ -450,7 +450,8 @@ async fn of_several_types_one_is_chosen() {
         .unwrap();
     outpost.tenants().put("acme", None).await.unwrap();
     let language = Language::english().text("Where should your account’s events go?", "Wohin?");
-    let portal = Portal::builder(outpost.clone()).referer_url("https://app.example/").language(language).build().unwrap();
+    let portal =
+        Portal::builder(outpost.clone()).referer_url("https://app.example/").language(language).build().unwrap();
     let link = outpost.portal_link("acme", Default::default()).await.unwrap();
     let mut browser = Browser::new(&portal);
     browser.get(&link).await;

@@ -276,7 +276,8 @@ fn inside(cx: &Cx<'_>, kind: &Descriptor, sent: Option<&Params>, wrong: &Wrong) 
 
 /// A type's drawing, which is part of the program, at the size of a letter. A size of its own comes too late to count.
 fn drawing(svg: &'static str) -> Markup {
-    let sized = svg.strip_prefix("<svg ").map(|rest| format!(r#"<svg width="20" height="20" aria-hidden="true" {rest}"#));
+    let sized =
+        svg.strip_prefix("<svg ").map(|rest| format!(r#"<svg width="20" height="20" aria-hidden="true" {rest}"#));
     PreEscaped(sized.unwrap_or_default())
 }
 

@@ -83,6 +83,9 @@ impl Choice {
         }
         patterns.sort_unstable();
         patterns.dedup();
+        // What stays keeps its order, so that saving without a change is none.
+        let had = before.map_or(&[][..], Topics::as_slice);
+        patterns.sort_by_key(|pattern| had.iter().position(|had| had == pattern).unwrap_or(usize::MAX));
         match patterns.len() {
             0 if fine => {
                 wrong.add("topics", cx.t("Choose at least one topic, or choose all topics."));

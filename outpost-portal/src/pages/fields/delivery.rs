@@ -45,12 +45,7 @@ pub(in crate::pages) fn is_typed(form: &Params) -> bool {
 }
 
 /// The fields: as they were sent, else as they are stored.
-pub(in crate::pages) fn draw(
-    cx: &Cx<'_>,
-    stored: &DeliverySettings,
-    form: Option<&Params>,
-    wrong: &Wrong,
-) -> Markup {
+pub(in crate::pages) fn draw(cx: &Cx<'_>, stored: &DeliverySettings, form: Option<&Params>, wrong: &Wrong) -> Markup {
     let typed = form.map_or_else(|| Typed::of(stored), Typed::posted);
     let usual = cx.f("Empty: {time}, as for others.", &[("time", &span(cx.site.offers.timeout))]);
     let mut periods: Vec<(String, String)> =

@@ -33,7 +33,9 @@ pub(super) fn words(cx: &Cx<'_>, text: &str, problem: &Problem) -> String {
             "must be a JSON object" => {
                 cx.t(r#"A filter is a JSON object, for example {"data": {"status": "paid"}}."#).into_owned()
             }
-            "is not offered here; only the operator can change it" => cx.t("Filters are not offered here.").into_owned(),
+            "is not offered here; only the operator can change it" => {
+                cx.t("Filters are not offered here.").into_owned()
+            }
             _ => syntax(cx, text).unwrap_or_else(|| cx.f("The filter {problem}.", &[("problem", &message)])),
         };
     }

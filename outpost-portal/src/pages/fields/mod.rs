@@ -235,7 +235,9 @@ pub(super) fn words(
         }
         ("url", _) => return Some((field.to_owned(), url_words(cx, message))),
         (_, "is required") => "Fill in “{field}”.",
-        _ => return Some((field.to_owned(), cx.f("“{field}” {problem}.", &[("field", &label), ("problem", &message)]))),
+        _ => {
+            return Some((field.to_owned(), cx.f("“{field}” {problem}.", &[("field", &label), ("problem", &message)])));
+        }
     };
     Some((field.to_owned(), cx.f(say, &[("field", &label)])))
 }
