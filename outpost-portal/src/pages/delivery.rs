@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use maud::{Markup, html};
-use outpost_core::{
-    Attempt, Capability, Delivery, Destination, ErrorKind, Event, Timestamp, Trigger,
-};
+use outpost_core::{Attempt, Capability, Delivery, Destination, ErrorKind, Event, Timestamp, Trigger};
 
 pub(super) use self::actions::{cancel, retry};
 pub(super) use self::files::{curl, payload, response};
