@@ -303,7 +303,7 @@ fn guide(text: &str) -> Markup {
         @for paragraph in paragraphs.iter().filter(|paragraph| !paragraph.is_empty()) {
             p {
                 @let parts: Vec<&str> = paragraph.split('`').collect();
-                @if parts.len() % 2 == 0 { (paragraph) } @else {
+                @if parts.len().is_multiple_of(2) { (paragraph) } @else {
                     @for (index, part) in parts.iter().enumerate() {
                         @if index % 2 == 1 { code { (part) } } @else { (part) }
                     }
