@@ -31,6 +31,7 @@ impl FileTransport {
             }],
             hidden_config_fields: Vec::new(),
             credential_fields: Vec::new(),
+            signing: None,
         })
     }
 }

@@ -26,7 +26,7 @@ pub use domain::attempt::{
     Attempt, AttemptError, CodeFilter, ErrorClass, HeaderList, Outcome, RequestRecord, ResponseRecord,
 };
 pub use domain::delivery::{CancelReason, Delivery, DeliveryKey, DeliveryState, Trigger};
-pub use domain::descriptor::{Descriptor, Field, FieldKind};
+pub use domain::descriptor::{Descriptor, Field, FieldKind, ServiceGuide, SigningGuide, StandardGuide};
 pub use domain::destination::{
     Credentials, DEFAULT_ROTATION_OVERLAP, Destination, DestinationPatch, Disabled, DisabledBy, MASK, MapPatch,
     NewDestination,

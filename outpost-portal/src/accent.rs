@@ -1,7 +1,5 @@
 //! The host's one colour, turned into the accents of both themes so that text and edges stay readable whatever it is.
 
-#![allow(dead_code)]
-
 use outpost_core::Problem;
 
 /// The grounds accents must stand out from: page, header rows, hovered rows. The same as in `assets/portal.css`.

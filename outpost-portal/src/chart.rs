@@ -1,8 +1,6 @@
 //! Charts as inline SVG made by the server. Their sizes are attributes and their colours classes, as the content
 //! security policy allows no inline styles. Axis labels are HTML around the picture, for text in it would be stretched.
 
-#![allow(dead_code)]
-
 use maud::{Markup, html};
 
 /// The size of the large chart in its own units; the stylesheet stretches it.

@@ -1,7 +1,5 @@
 //! Small stroke icons in the colour of the text beside them. They say nothing by themselves: a word stands next to each.
 
-#![allow(dead_code)]
-
 use maud::{Markup, html};
 
 /// What an icon shows.

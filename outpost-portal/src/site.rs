@@ -397,7 +397,9 @@ impl PortalBuilder {
                 "need an https public URL: browsers send such cookies on https only",
             ));
         }
-        let css = format!("{}\n{}", include_str!("../assets/portal.css"), accent.unwrap_or_default().css());
+        // The default accent stands in the stylesheet already.
+        let css = without_comments(include_str!("../assets/portal.css"))
+            + &accent.map(|accent| accent.css()).unwrap_or_default();
         let assets = Assets::new(css, include_str!("../assets/portal.js").to_owned());
         Some(Site {
             outpost: self.outpost.clone(),
@@ -508,6 +510,17 @@ impl Mount {
         };
         below.map(|rest| if rest.is_empty() { "/" } else { rest })
     }
+}
+
+/// A stylesheet as it is sent: comments are for those who read its source.
+fn without_comments(css: &str) -> String {
+    let mut sent = String::with_capacity(css.len());
+    let mut rest = css;
+    while let Some((before, after)) = rest.split_once("/*") {
+        sent.push_str(before);
+        rest = after.split_once("*/").map_or("", |(_, after)| after.trim_start());
+    }
+    sent + rest
 }
 
 /// The files that pages refer to, with their content's hash in their names.
@@ -623,6 +636,19 @@ mod tests {
         assert_eq!(mount("a/b", Some(false)).below("/activity"), None);
         assert_eq!(mount("/activity", Some(true)).below("/activity"), Some("/activity"));
         assert_eq!(mount("/", None).below("/activity"), Some("/activity"));
+    }
+
+    #[test]
+    fn what_every_page_loads_is_light() {
+        let assets = Assets::new(
+            without_comments(include_str!("../assets/portal.css")),
+            include_str!("../assets/portal.js").to_owned(),
+        );
+        let size = |asset: &Asset| (asset.plain.len(), asset.gzip.as_ref().unwrap().len());
+        assert!(size(&assets.css) <= (16 << 10, 5 << 10), "{:?}", size(&assets.css));
+        assert!(size(&assets.js).0 <= 4 << 10 && size(&assets.js).1 <= 2 << 10, "{:?}", size(&assets.js));
+        assert!(size(&assets.css).1 <= 5 << 10, "{:?}", size(&assets.css));
+        assert!(!String::from_utf8_lossy(&assets.css.plain).contains("/*"));
     }
 
     #[test]

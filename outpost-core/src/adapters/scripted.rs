@@ -238,6 +238,7 @@ fn descriptor(kind: &'static str) -> Descriptor {
             field(PREVIOUS, "Previous secret", false, true),
             field(PREVIOUS_UNTIL, "Previous secret expires", false, false),
         ],
+        signing: None,
     }
 }
 

@@ -59,6 +59,37 @@ pub struct Field {
     pub sensitive: bool,
 }
 
+/// How a transport signs what it sends with a destination's secret, for pages that tell receivers how to check it. A
+/// transport may do both at once. Names of headers are in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SigningGuide {
+    /// Standard Webhooks: what is signed is the id, the time in whole seconds since 1970 and the body, with a dot
+    /// between them.
+    pub standard: Option<StandardGuide>,
+    /// The service's own scheme: what is signed is the body alone, see [`BodyKey`](crate::BodyKey).
+    pub service: Option<ServiceGuide>,
+}
+
+/// The headers of Standard Webhooks under a transport's prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandardGuide {
+    /// The event's id.
+    pub id: String,
+    /// The attempt's time, in seconds since 1970.
+    pub timestamp: String,
+    /// Signatures, `v1,…` or `v1a,…`, with a space between them.
+    pub signature: String,
+}
+
+/// The headers of the service's own scheme. Of these the signature covers none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceGuide {
+    /// `v0=` and signatures in lowercase hex, with a comma between them.
+    pub signature: String,
+    /// The attempt's time in RFC 3339, where it is sent.
+    pub timestamp: Option<String>,
+}
+
 /// A kind of destination: its name, how it presents itself, and its fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Descriptor {
@@ -81,6 +112,9 @@ pub struct Descriptor {
     pub hidden_config_fields: Vec<Field>,
     /// The fields of `credentials`.
     pub credential_fields: Vec<Field>,
+    /// How requests are signed, for transports that sign by a scheme that is known here.
+    #[serde(skip)]
+    pub signing: Option<SigningGuide>,
 }
 
 impl Descriptor {
@@ -192,6 +226,7 @@ mod tests {
             ],
             hidden_config_fields: vec![field("old", FieldKind::KeyValueMap, false)],
             credential_fields: vec![field("key", FieldKind::Checkbox, true)],
+            signing: None,
         };
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let problems = descriptor.problems(

@@ -12,6 +12,7 @@ mod export;
 mod find;
 mod help;
 mod lifecycle;
+mod log;
 mod overview;
 mod preferences;
 mod replay;

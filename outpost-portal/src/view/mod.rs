@@ -3,6 +3,7 @@
 pub(crate) mod code;
 pub(crate) mod form;
 mod frame;
+pub(crate) mod outcome;
 mod parts;
 
 pub(crate) use self::frame::{Nav, Page, Tab, destination_head};

@@ -230,7 +230,7 @@ impl WebhookTransportBuilder {
         let tls = tls(self.roots).map_err(|error| {
             Error::new(crate::ErrorKind::Internal, OPERATION, "TLS cannot be set up").with_source(error)
         })?;
-        let (masks, descriptor) = (self.masks, describe::descriptor(self.custom_headers));
+        let (masks, descriptor) = (self.masks, describe::descriptor(self.custom_headers, &names));
         let (egress, resolver, proxy) = (self.egress, self.resolver, self.proxy);
         let dialer: Arc<dyn Dialer> = Arc::new(Bounded(self.dialer));
         let (capture, envelope, max_idle, idle_timeout) =

@@ -1,6 +1,7 @@
 //! How the webhook presents itself to forms.
 
 use super::secrets::{OLDER, PREVIOUS, PREVIOUS_UNTIL, SECRET};
+use super::signing::Names;
 use super::url::MAX_URL;
 use crate::domain::descriptor::{Descriptor, Field, FieldKind};
 
@@ -13,7 +14,7 @@ const INSTRUCTIONS: &str = "\
 4. Answer with a status from 200 to 299 within the time limit; any other answer is a failure and is retried.
 ";
 
-pub(super) fn descriptor(custom_headers: bool) -> Descriptor {
+pub(super) fn descriptor(custom_headers: bool, names: &Names) -> Descriptor {
     let text = |maxlength| FieldKind::Text { minlength: None, maxlength: Some(maxlength), pattern: None };
     let url = Field {
         key: "url",
@@ -49,5 +50,6 @@ pub(super) fn descriptor(custom_headers: bool) -> Descriptor {
             credential(PREVIOUS_UNTIL, text(64), "Previous secret expires", "A time in RFC 3339.", false),
             credential(OLDER, text(4096), "Older secrets", "A JSON list of secrets that have not expired.", true),
         ],
+        signing: names.guide(),
     }
 }

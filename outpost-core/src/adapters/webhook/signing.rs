@@ -3,6 +3,7 @@
 use http::HeaderName;
 
 use super::headers::is_reserved;
+use crate::domain::descriptor::{ServiceGuide, SigningGuide, StandardGuide};
 use crate::values::error::Problem;
 
 /// How requests are signed: by Standard Webhooks, by the service's own scheme, or by both at once, for the
@@ -156,6 +157,22 @@ impl Names {
         standard.chain(service).any(|system| system == name)
     }
 
+    /// What receivers need to know; `None` when no signature is sent at all.
+    pub(super) fn guide(&self) -> Option<SigningGuide> {
+        let text = |name: &HeaderName| name.as_str().to_owned();
+        let standard = self.standard.as_ref().map(|names| StandardGuide {
+            id: text(&names.id),
+            timestamp: text(&names.timestamp),
+            signature: text(&names.signature),
+        });
+        let service = self.service.as_ref().and_then(|names| {
+            let signature = text(names.signature.as_ref()?);
+            let timestamp = names.timestamp.as_ref().or(names.timestamp_ms.as_ref()).map(text);
+            Some(ServiceGuide { signature, timestamp })
+        });
+        (standard.is_some() || service.is_some()).then_some(SigningGuide { standard, service })
+    }
+
     /// What the names of metadata headers start with.
     pub(super) fn prefixes(&self) -> impl Iterator<Item = &str> {
         let standard = self.standard.iter().map(|names| names.prefix.as_str());
@@ -182,5 +199,44 @@ impl Check<'_> {
         }
         self.taken.push(name.clone());
         name
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn guide(signing: &Signing) -> Option<SigningGuide> {
+        let mut problems = Vec::new();
+        let guide = Names::new(signing, &mut problems).guide();
+        assert_eq!(problems, []);
+        guide
+    }
+
+    #[test]
+    fn the_guide_tells_the_effective_names() {
+        let standard = guide(&Signing::standard_with_prefix("Acme-")).unwrap();
+        assert_eq!(standard.service, None);
+        let names = standard.standard.unwrap();
+        assert_eq!([&*names.id, &*names.timestamp, &*names.signature], ["acme-id", "acme-timestamp", "acme-signature"]);
+
+        let both = guide(&Signing::both(ServiceHeaders::default())).unwrap();
+        assert_eq!(both.standard.unwrap().id, "webhook-id");
+        let names = both.service.unwrap();
+        assert_eq!(names.signature, "x-outpost-signature");
+        assert_eq!(names.timestamp.as_deref(), Some("x-outpost-timestamp"));
+
+        let odd = ServiceHeaders {
+            signature: HeaderChoice::Named("X-Sign".to_owned()),
+            timestamp: HeaderChoice::Off,
+            ..ServiceHeaders::default()
+        };
+        let names = guide(&Signing::service(odd.clone())).unwrap().service.unwrap();
+        assert_eq!((&*names.signature, names.timestamp), ("x-sign", None));
+        let exact = ServiceHeaders { timestamp_ms: HeaderChoice::Default, ..odd.clone() };
+        let names = guide(&Signing::service(exact)).unwrap().service.unwrap();
+        assert_eq!(names.timestamp.as_deref(), Some("x-outpost-timestamp-ms"));
+        assert_eq!(guide(&Signing::service(ServiceHeaders { signature: HeaderChoice::Off, ..odd })), None);
     }
 }
