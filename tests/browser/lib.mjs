@@ -4,6 +4,8 @@ import { createRequire } from 'node:module'
 import { after } from 'node:test'
 import { chromium } from 'playwright-core'
 
+// Failures here are told by what was found, not by where.
+Error.stackTraceLimit = 4
 const require = createRequire(import.meta.url)
 export const AXE = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
 export const SIZES = { desktop: [1280, 800], phone: [390, 844], narrow: [320, 640] }
@@ -75,6 +77,7 @@ export async function linkInto(mount, who, path = '') {
 export async function enter(who = 'acme', { mount = MOUNTS.webhooks, path, ...options } = {}) {
   const [width, height] = SIZES.desktop
   const context = await (await browser()).newContext({ viewport: { width, height }, reducedMotion: 'reduce', ...options })
+  context.setDefaultTimeout(8000)
   const page = await context.newPage()
   const heard = listen(page)
   if (mount === MOUNTS.own) await context.request.get(`${A}/control/login?tenant=${WHO[who].tenant}`)
@@ -102,6 +105,11 @@ export function listen(page) {
   return heard
 }
 
+/** Nothing may have been found; what was is told in lines. */
+export function none(found, what = 'found') {
+  if (found.length) throw new Error(`${what}: ${found.length}\n${found.slice(0, 12).join('\n')}`)
+}
+
 /** The violations of all rules, or only of `rules`, short enough to read. */
 export async function violations(page, rules) {
   if (!await page.evaluate(() => 'axe' in window)) await page.evaluate(AXE)
@@ -116,7 +124,7 @@ export async function violations(page, rules) {
   }, [tags, rules])
 }
 
-/** The same for each of some pages: one test each, in one context for each who. */
+/** Goes to a page of PAGES and gives its response. */
 export async function open(session, entry) {
   const go = async () => {
     let response = await session.page.goto(session.to(entry.path), { waitUntil: 'load' })

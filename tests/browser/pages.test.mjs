@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { after, test } from 'node:test'
-import { enter, open, SIZES, THEMES, violations } from './lib.mjs'
+import { enter, none, open, SIZES, THEMES, violations } from './lib.mjs'
 import { PAGES } from './pages.mjs'
 
 const SHOTS = new URL('../screenshots/', import.meta.url).pathname
@@ -25,28 +25,27 @@ for (const entry of PAGES) {
 
     await t.test('has what every page has', () => structure(page, entry))
     await t.test('has nothing inline, and breaks no rule of its policy', async () => {
-      const inline = await page.$$eval('[style], script:not([src]), style', found => found.map(one => one.outerHTML))
+      const inline = await page.$$eval('[style], script:not([src]), style', found => found.map(one => one.outerHTML.slice(0, 100)))
       const handlers = await page.$$eval('*', all => all.flatMap(one =>
         [...one.attributes].filter(a => a.name.startsWith('on')).map(a => `${one.tagName} ${a.name}`)))
-      assert.deepEqual({ inline, handlers, errors: heard.errors, dialogs: heard.dialogs },
-        { inline: [], handlers: [], errors: [], dialogs: [] })
+      none([...inline, ...handlers, ...heard.errors, ...heard.dialogs])
     })
-    await t.test('has no text under 12 px', async () => assert.deepEqual(await smallText(page), []))
+    await t.test('has no text under 12 px', async () => none(await smallText(page)))
     for (const [size, [width, height]] of Object.entries(SIZES)) {
       await page.setViewportSize({ width, height })
       for (const theme of THEMES) {
         await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' })
         if (size !== 'narrow') await page.screenshot({ path: `${SHOTS}${entry.name}-${theme}-${size}.png`, fullPage: true })
         await t.test(`breaks no rule of axe: ${theme}, ${size}`, async () =>
-          assert.deepEqual(await violations(page), []))
+          none(await violations(page)))
       }
-      await t.test(`does not scroll sideways: ${size}`, async () => assert.deepEqual(await tooWide(page), []))
-      await t.test(`has targets large enough: ${size}`, async () => assert.deepEqual(await smallTargets(page), []))
+      await t.test(`does not scroll sideways: ${size}`, async () => none(await tooWide(page)))
+      await t.test(`has targets large enough: ${size}`, async () => none(await smallTargets(page)))
     }
     await page.setViewportSize({ width: 1280, height: 800 })
     await t.test('does not scroll sideways with text of twice the size', async () => {
       await page.evaluate(() => { document.documentElement.style.fontSize = '200%' })
-      assert.deepEqual(await tooWide(page), [])
+      none(await tooWide(page))
     })
   })
 }
@@ -69,8 +68,8 @@ async function structure(page, entry) {
   assert.equal(found.h1, 1, 'one h1')
   assert.equal(found.main, 1, 'one main')
   assert.equal(found.lang, 'en')
-  assert.deepEqual(found.twice, [], 'ids')
-  assert.deepEqual(found.lost, [], 'references')
+  none(found.twice, 'ids there twice')
+  none(found.lost, 'ids that nothing has')
   assert.match(found.title, /\S – Acme Cloud webhooks$/)
   assert.equal(found.title.startsWith('Error: '), entry.status === 422, found.title)
   if (!entry.shares && entry.status !== 422) {
@@ -117,9 +116,9 @@ const tooWide = page => page.evaluate(() => {
     .concat(`page of ${document.documentElement.scrollWidth} in ${wide}`)
 })
 
-/** Targets under 24 px either way. Links within text and what nobody can see are exempt. */
+/** Targets under 24 px either way. Links in text and in rows of a table are left to axe, which looks at what is around. */
 const smallTargets = page => page.evaluate(() => {
-  const inText = one => one.matches('a') && getComputedStyle(one).display === 'inline'
+  const inText = one => one.matches('td a, p a') || one.matches('a') && getComputedStyle(one).display === 'inline'
     && one.parentElement.textContent.trim().length > one.textContent.trim().length
   return [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary')]
     .filter(one => one.checkVisibility() && !inText(one) && !one.closest('.vh, .skip'))

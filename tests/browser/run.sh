@@ -21,7 +21,7 @@ fi
 out=$(mktemp)
 status=0
 # One file at a time: they share the host, and some make its store fail.
-node --test --test-concurrency=1 --test-timeout=180000 --test-reporter=spec --test-reporter-destination=stdout \
+node --test --test-concurrency=1 --test-timeout=900000 --test-reporter=spec --test-reporter-destination=stdout \
     --test-reporter=tap --test-reporter-destination="$out" "$@" || status=$?
 ran=$(sed -n 's/^# tests //p' "$out")
 rm -f "$out"
