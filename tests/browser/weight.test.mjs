@@ -23,12 +23,14 @@ async function meter(context, page) {
   cdp.on('Network.requestWillBeSent', ({ requestId, request, type, redirectResponse }) => {
     if (request.url.startsWith('data:')) return
     if (redirectResponse) sent.set(`${requestId}-${sent.size}`, { ...sent.get(requestId), bytes: redirectResponse.encodedDataLength })
-    sent.set(requestId, { url: request.url, type, bytes: 0, cached: false })
+    sent.set(requestId, { url: request.url, type, bytes: 0, head: 0, cached: false })
   })
   cdp.on('Network.requestServedFromCache', ({ requestId }) => { if (sent.has(requestId)) sent.get(requestId).cached = true })
   cdp.on('Network.responseReceived', ({ requestId, response }) => {
     const one = sent.get(requestId)
-    if (one) one.cached ||= response.fromDiskCache || response.fromPrefetchCache
+    if (!one) return
+    one.head = response.encodedDataLength
+    one.cached ||= response.fromDiskCache || response.fromPrefetchCache
   })
   cdp.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => {
     const one = sent.get(requestId)
@@ -55,7 +57,7 @@ for (const entry of PAGES.filter(entry => !entry.act)) {
     assert.ok(fetched.every(one => ['Document', 'Stylesheet', 'Script', 'Image', 'Other'].includes(one.type)), list(fetched))
     const html = gzipSync(await response.body(), { level: 6 }).length
     assert.ok(html <= 15 * KB, `${html} bytes of HTML`)
-    const of = type => fetched.filter(one => one.type === type).reduce((sum, one) => sum + one.bytes, 0)
+    const of = type => fetched.filter(one => one.type === type).reduce((sum, one) => sum + one.bytes - one.head, 0)
     assert.ok(of('Stylesheet') > 0 && of('Stylesheet') <= 5 * KB, `${of('Stylesheet')} bytes of styles`)
     assert.ok(of('Script') > 0 && of('Script') <= 2 * KB, `${of('Script')} bytes of script`)
     console.log(`${entry.name}: ${fetched.length} requests, ${bytes} bytes, html ${html}, css ${of('Stylesheet')}, js ${of('Script')}`)
