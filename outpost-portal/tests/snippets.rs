@@ -80,43 +80,40 @@ async fn receive(listener: &TcpListener) -> Received {
     }
 }
 
-/// A language, what its file is called, and how a request is put to it.
+/// A language, what it is run with, and how its code is made ready.
 struct Language {
     slug: &'static str,
     program: &'static str,
-    run: fn(&Path) -> Command,
+    /// Puts a program around `code` in the directory, and answers what runs it there.
+    prepare: fn(&Path) -> Vec<&'static str>,
 }
 
 const LANGUAGES: [Language; 4] = [
-    Language { slug: "node", program: "node", run: node },
-    Language { slug: "python", program: "python3", run: python },
-    Language { slug: "go", program: "go", run: go },
-    Language { slug: "shell", program: "bash", run: shell },
+    Language { slug: "node", program: "node", prepare: node },
+    Language { slug: "python", program: "python3", prepare: python },
+    Language { slug: "go", program: "go", prepare: go },
+    Language { slug: "shell", program: "bash", prepare: shell },
 ];
 
-fn node(dir: &Path) -> Command {
+fn node(dir: &Path) -> Vec<&'static str> {
     fs::rename(dir.join("code"), dir.join("verify.mjs")).unwrap();
     let main = "import { readFileSync } from 'node:fs'; import { verify } from './verify.mjs';\n\
         const headers = JSON.parse(readFileSync('headers.json'));\n\
         process.exit(verify(headers, readFileSync('body.bin')) === true ? 0 : 1);\n";
     fs::write(dir.join("main.mjs"), main).unwrap();
-    let mut command = Command::new("node");
-    command.arg("main.mjs");
-    command
+    vec!["node", "main.mjs"]
 }
 
-fn python(dir: &Path) -> Command {
+fn python(dir: &Path) -> Vec<&'static str> {
     fs::rename(dir.join("code"), dir.join("verify.py")).unwrap();
     let main = "import json, sys\nfrom verify import verify\n\
         headers = json.load(open('headers.json'))\n\
         sys.exit(0 if verify(headers, open('body.bin', 'rb').read()) is True else 1)\n";
     fs::write(dir.join("main.py"), main).unwrap();
-    let mut command = Command::new("python3");
-    command.args(["-B", "main.py"]);
-    command
+    vec!["python3", "-B", "main.py"]
 }
 
-fn go(dir: &Path) -> Command {
+fn go(dir: &Path) -> Vec<&'static str> {
     fs::create_dir(dir.join("webhooks")).unwrap();
     fs::rename(dir.join("code"), dir.join("webhooks/verify.go")).unwrap();
     let main = "package main\n\nimport (\n\"encoding/json\"\n\"fmt\"\n\"net/http\"\n\"os\"\n\"check/webhooks\"\n)\n\n\
@@ -127,16 +124,20 @@ fn go(dir: &Path) -> Command {
         if err := webhooks.Verify(header, body); err != nil {\nfmt.Println(err)\nos.Exit(1)\n}\n}\n";
     fs::write(dir.join("main.go"), main).unwrap();
     fs::write(dir.join("go.mod"), "module check\n\ngo 1.20\n").unwrap();
-    let mut command = Command::new("go");
-    command.args(["run", "."]).env("GOFLAGS", "-mod=mod").env("GOTOOLCHAIN", "local").env("GOPROXY", "off");
-    command
+    let built = Command::new("go")
+        .args(["build", "-o", "check", "."])
+        .env("GOTOOLCHAIN", "local")
+        .env("GOPROXY", "off")
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    vec!["./check"]
 }
 
-fn shell(dir: &Path) -> Command {
+fn shell(dir: &Path) -> Vec<&'static str> {
     fs::rename(dir.join("code"), dir.join("verify.sh")).unwrap();
-    let mut command = Command::new("bash");
-    command.args(["verify.sh", "headers.txt", "body.bin"]);
-    command
+    vec!["bash", "verify.sh", "headers.txt", "body.bin"]
 }
 
 fn installed(program: &str) -> bool {
@@ -163,10 +164,7 @@ impl Drop for Scratch {
 }
 
 /// Whether the code takes the request. That it refuses must be its own decision, not a failure to run.
-fn accepts(language: &Language, code: &str, env: (&str, &str), received: &Received, name: &str) -> bool {
-    let scratch = Scratch::new(name);
-    let dir = &scratch.0;
-    fs::write(dir.join("code"), code).unwrap();
+fn accepts(dir: &Path, argv: &[&str], env: (&str, &str), received: &Received, name: &str) -> bool {
     let plain: StringMap = received.headers.iter().cloned().collect();
     fs::write(dir.join("headers.json"), serde_json::to_vec(&plain).unwrap()).unwrap();
     // As a receiver may have written them down: names in any case.
@@ -177,8 +175,8 @@ fn accepts(language: &Language, code: &str, env: (&str, &str), received: &Receiv
         .collect();
     fs::write(dir.join("headers.txt"), lines).unwrap();
     fs::write(dir.join("body.bin"), &received.body).unwrap();
-    let mut command = (language.run)(dir);
-    let output = command.current_dir(dir).env(env.0, env.1).stdin(Stdio::null()).output().unwrap();
+    let mut command = Command::new(argv[0]);
+    let output = command.args(&argv[1..]).current_dir(dir).env(env.0, env.1).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     match output.status.code() {
         Some(0) => true,
@@ -232,9 +230,6 @@ async fn try_all(scheme: &Scheme<'_>, secret: Option<&str>) {
     stage.outpost.destinations().rotate_secret("acme", "shop", Some(Duration::from_secs(3600))).await.unwrap();
     let destination = stage.outpost.destinations().get("acme", "shop").await.unwrap();
     let mut credentials = destination.credentials.expose().clone();
-    // The transport below goes by the real time.
-    let now = SystemClock::default().now();
-    credentials.insert("previous_secret_invalid_at".to_owned(), now.after(Duration::from_secs(7200)).to_string());
     let page = stage.browser("acme").await.get("/destinations/shop/secret").await;
     for secret in [&credentials["secret"], &credentials["previous_secret"]] {
         page.must_not_have(secret.split_once('_').unwrap().1);
@@ -246,17 +241,6 @@ async fn try_all(scheme: &Scheme<'_>, secret: Option<&str>) {
     };
     let other = stage_secret(slug);
 
-    let good = deliver(scheme.signing.clone(), &credentials, now).await;
-    assert_eq!(good.body, BODY);
-    let old = deliver(scheme.signing.clone(), &credentials, now.before(Duration::from_secs(400))).await;
-    let early = deliver(scheme.signing.clone(), &credentials, now.after(Duration::from_secs(400))).await;
-    let mut flipped = good.clone();
-    flipped.body[12] ^= 1;
-    let mut longer = good.clone();
-    longer.body.push(b'\n');
-    let unsigned = changed(&good, scheme.signature, "");
-    let version =
-        changed(&good, scheme.signature, &header(&good, scheme.signature).replace("v1", "v2").replace("v0", "v2"));
     let mut found = 0;
     for language in &LANGUAGES {
         let Some(code) = block(&page.text, &format!("verify-{slug}-{}", language.slug)) else { continue };
@@ -265,10 +249,29 @@ async fn try_all(scheme: &Scheme<'_>, secret: Option<&str>) {
         if !installed(language.program) {
             continue;
         }
+        let scratch = Scratch::new(&format!("{}-{slug}-{}", scheme.signature, language.slug));
+        fs::write(scratch.0.join("code"), &code).unwrap();
+        let argv = (language.prepare)(&scratch.0);
         let run = |what: &str, secret: &str, received: &Received| {
-            let name = format!("{slug}-{}-{what}", language.slug);
-            accepts(language, &code, (variable, &key(secret)), received, &name)
+            let name = format!("{slug} {} {what}", language.slug);
+            accepts(&scratch.0, &argv, (variable, &key(secret)), received, &name)
         };
+        // The code goes by the real time, and so does what is signed here.
+        let now = SystemClock::default().now();
+        let until = now.after(Duration::from_secs(3 * 3600)).to_string();
+        credentials.insert("previous_secret_invalid_at".to_owned(), until);
+        let good = deliver(scheme.signing.clone(), &credentials, now).await;
+        assert_eq!(good.body, BODY);
+        let hour = Duration::from_secs(3600);
+        let old = deliver(scheme.signing.clone(), &credentials, now.before(hour)).await;
+        let early = deliver(scheme.signing.clone(), &credentials, now.after(hour)).await;
+        let mut flipped = good.clone();
+        flipped.body[12] ^= 1;
+        let mut longer = good.clone();
+        longer.body.push(b'\n');
+        let unsigned = changed(&good, scheme.signature, "");
+        let other_version = header(&good, scheme.signature).replace("v1", "v2").replace("v0", "v2");
+        let version = changed(&good, scheme.signature, &other_version);
         assert!(run("good", &credentials["secret"], &good), "{} refuses a genuine request", language.slug);
         assert!(run("rotated", &credentials["previous_secret"], &good), "{}: with the old secret", language.slug);
         assert!(!run("other", &other, &good), "{} accepts another secret", language.slug);
