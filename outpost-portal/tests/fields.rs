@@ -1,6 +1,6 @@
 //! Forms that are drawn from what a transport says of itself: every kind of field, in both forms.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 
