@@ -69,7 +69,7 @@ impl Kept {
     }
 
     /// As it is stored, with fewer headers if they are too long.
-    fn to_bytes(&mut self) -> Option<Bytes> {
+    fn written(&mut self) -> Option<Bytes> {
         loop {
             let bytes = serde_json::to_vec(self).ok()?;
             if bytes.len() <= RECORD {
@@ -169,7 +169,7 @@ pub(super) async fn send(cx: &Cx<'_>, id: &str) -> Answer {
     cx.audit("send test event", id);
     let name = attempt.id.to_string();
     let key = key(&destination, &name);
-    let bytes = Kept::new(attempt).to_bytes().ok_or(Fault::BadRequest)?;
+    let bytes = Kept::new(attempt).written().ok_or(Fault::BadRequest)?;
     let ephemeral = cx.outpost.ephemeral();
     if data.len() <= RECORD {
         ephemeral.put(cx.tenant(), "test_data", &key, data, KEPT).await?;
@@ -232,7 +232,7 @@ fn check(cx: &Cx<'_>, topic: &str, data: &str, wrong: &mut Wrong) {
 fn frame(cx: &Cx<'_>, destination: &Destination, body: Markup) -> Page {
     let crumbs = [
         (cx.t("Destinations").into_owned(), cx.href(Route::Home)),
-        (cx.name_of(destination).to_owned(), cx.href(Route::Overview(destination.id.as_str()))),
+        (cx.name_of(destination), cx.href(Route::Overview(destination.id.as_str()))),
     ];
     Page::new(cx.f("Test event – {name}", &[("name", &cx.name_of(destination))]), Nav::Destinations, body).below(crumbs)
 }
