@@ -69,9 +69,9 @@ impl Kept {
     }
 
     /// As it is stored, with fewer headers if they are too long.
-    fn written(&mut self) -> Option<Bytes> {
+    fn written(mut self) -> Option<Bytes> {
         loop {
-            let bytes = serde_json::to_vec(self).ok()?;
+            let bytes = serde_json::to_vec(&self).ok()?;
             if bytes.len() <= RECORD {
                 return Some(bytes.into());
             }
@@ -232,7 +232,7 @@ fn check(cx: &Cx<'_>, topic: &str, data: &str, wrong: &mut Wrong) {
 fn frame(cx: &Cx<'_>, destination: &Destination, body: Markup) -> Page {
     let crumbs = [
         (cx.t("Destinations").into_owned(), cx.href(Route::Home)),
-        (cx.name_of(destination), cx.href(Route::Overview(destination.id.as_str()))),
+        (cx.name_of(destination).to_owned(), cx.href(Route::Overview(destination.id.as_str()))),
     ];
     Page::new(cx.f("Test event – {name}", &[("name", &cx.name_of(destination))]), Nav::Destinations, body).below(crumbs)
 }
