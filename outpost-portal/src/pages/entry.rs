@@ -229,12 +229,14 @@ pub(crate) fn no_session(cx: &Cx<'_>) -> Reply {
 
 /// What was typed into a form that could not be taken, to be sent again. Secrets are left out.
 pub(crate) fn kept_form(cx: &Cx<'_>) -> maud::Markup {
+    // Such as headers that users add: one of them may be `Authorization`.
+    let fields = || cx.site.types.iter().flat_map(|kind| &kind.config_fields).filter(|field| field.sensitive);
+    let sensitive = |name: &str| name == "header_value" || fields().any(|field| name.split('.').nth(1) == Some(field.key));
     let secret = |name: &str| {
         name == "form_token"
             || name == "token"
             || name.starts_with("credentials.")
-            // Such as of `Authorization`.
-            || name == "header_value"
+            || sensitive(name)
             || name.contains("secret")
             || name.contains("password")
     };
