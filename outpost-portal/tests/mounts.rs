@@ -203,7 +203,8 @@ fn user(tenant: &str, capabilities: Capabilities, binding: &str) -> Principal {
 #[tokio::test(start_paused = true)]
 async fn the_host_may_say_who_asks() {
     let host = Host(Arc::new(Mutex::new(Box::new(|| Ok(Some(user("acme", Capabilities::ALL, "one")))))));
-    let says = |answer: Box<dyn Fn() -> outpost_core::Result<Option<Principal>> + Send>| *host.0.lock().unwrap() = answer;
+    let says =
+        |answer: Box<dyn Fn() -> outpost_core::Result<Option<Principal>> + Send>| *host.0.lock().unwrap() = answer;
     let audited: Arc<Mutex<Vec<String>>> = Arc::default();
     let (shared, log) = (host.clone(), audited.clone());
     let stage = Stage::with(
@@ -211,7 +212,8 @@ async fn the_host_may_say_who_asks() {
         |webhooks| webhooks,
         |portal| {
             let portal = portal.authenticator(shared).refresh_url("https://app.example/login");
-            portal.audit(move |done| log.lock().unwrap().push(format!("{} {} {}", done.action, done.tenant, done.actor)))
+            portal
+                .audit(move |done| log.lock().unwrap().push(format!("{} {} {}", done.action, done.tenant, done.actor)))
         },
     )
     .await;
@@ -248,6 +250,7 @@ async fn the_host_may_say_who_asks() {
     // The same binding at another tenant.
     says(Box::new(|| Ok(Some(user("globex", Capabilities::ALL, "two")))));
     assert_eq!(browser.ask("GET", "/destinations/acme-shop", None).await.status, 404);
+    assert_eq!(browser.ask("POST", &retry, Some(&form)).await.status, 403, "a form of acme");
     let form = token(&mut browser).await;
     assert_eq!(browser.ask("POST", &retry, Some(&form)).await.status, 404);
     says(Box::new(|| Ok(None)));
@@ -258,8 +261,8 @@ async fn the_host_may_say_who_asks() {
     assert_eq!((seen.status.as_u16(), seen.header("location")), (503, ""));
     assert!(!seen.header("retry-after").is_empty());
     seen.must_not_have("database").must_have("Try again");
-    for tenant in ["unknown", "not a tenant!", ""] {
-        says(Box::new(move || Ok(Some(user(tenant, Capabilities::ALL, "two")))));
+    for (tenant, binding) in [("unknown", "two"), ("not a tenant!", "two"), ("", "two"), ("acme", "")] {
+        says(Box::new(move || Ok(Some(user(tenant, Capabilities::ALL, binding)))));
         let seen = browser.ask("GET", "/", None).await;
         assert_eq!(seen.status, 500, "{tenant}");
         seen.must_have("Reference ").must_not_have("authenticator");

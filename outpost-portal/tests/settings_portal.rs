@@ -109,7 +109,8 @@ async fn the_accent_is_in_the_stylesheet() {
 
 #[tokio::test(start_paused = true)]
 async fn images_are_shown_and_their_origins_and_no_others_allowed() {
-    let (logo, dark, icon) = ("https://cdn.example/l.svg?a&b", "https://cdn.example:8443/d.svg", "http://i.example/f.ico");
+    let (logo, dark, icon) =
+        ("https://cdn.example/l.svg?a&b", "https://cdn.example:8443/d.svg", "http://i.example/f.ico");
     let env = [("PORTAL_LOGO", logo), ("PORTAL_LOGO_DARK", dark), ("PORTAL_FAVICON_URL", icon)];
     for stage in both(|portal| portal.logo(logo).logo_dark(dark).favicon_url(icon), &env).await {
         let page = stage.browser("acme").await.get("/").await;
@@ -124,7 +125,8 @@ async fn images_are_shown_and_their_origins_and_no_others_allowed() {
         page.must_have("class=\"logo\"").must_not_have("class=\"logo-dark\"").must_have("href=\"data:,\"");
         assert_eq!(images(&page), "'self' data: https://cdn.example");
     }
-    for bad in ["javascript:alert(1)", "data:image/svg+xml,<svg/>", "/logo.svg", "https://a.example;sandbox/x", "file:///x"]
+    for bad in
+        ["javascript:alert(1)", "data:image/svg+xml,<svg/>", "/logo.svg", "https://a.example;sandbox/x", "file:///x"]
     {
         names(&problems(|portal| portal.logo(bad)).await, &["logo"]);
         names(&problems(|portal| portal.logo_dark(bad)).await, &["logo_dark"]);
@@ -266,13 +268,19 @@ async fn the_portal_may_be_framed_by_those_who_are_named() {
         }
     }
     let page = stage.browser("acme").await.get("/").await;
-    assert!(page.header("content-security-policy").ends_with("frame-ancestors https://app.example https://other.example:8443"));
+    assert!(
+        page.header("content-security-policy")
+            .ends_with("frame-ancestors https://app.example https://other.example:8443")
+    );
     assert_eq!(page.header("x-frame-options"), "");
     page.must_have("class=\"op embedded\"");
-    for bad in ["app.example", "https://app.example/path", "https://a.example?x", "*", "https://a.example;sandbox", "data:,"] {
+    for bad in
+        ["app.example", "https://app.example/path", "https://a.example?x", "*", "https://a.example;sandbox", "data:,"]
+    {
         names(&problems(|portal| portal.frame_ancestors([bad])).await, &["frame_ancestors"]);
     }
-    let plain = |portal: PortalBuilder| portal.public_url("http://localhost:3000/x").frame_ancestors(["https://a.example"]);
+    let plain =
+        |portal: PortalBuilder| portal.public_url("http://localhost:3000/x").frame_ancestors(["https://a.example"]);
     names(&problems(plain).await, &["frame_ancestors"]);
 }
 
@@ -328,6 +336,9 @@ async fn with_nothing_but_a_referer_it_is_plain() {
     assert_eq!(offered(&stage).await, (false, false));
     let page = stage.browser("acme").await.get("/").await;
     page.must_have("<title>Destinations – Webhooks</title>").must_have("Powered by Outpost");
-    page.must_have("content=\"light dark\"").must_not_have("data-theme").must_not_have("<img").must_not_have("note warn\" role=\"note\"");
+    page.must_have("content=\"light dark\"")
+        .must_not_have("data-theme")
+        .must_not_have("<img")
+        .must_not_have("note warn\" role=\"note\"");
     page.must_have("Back to the application");
 }

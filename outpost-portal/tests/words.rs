@@ -16,9 +16,45 @@ use self::support::{Browser, Seen, Stage};
 
 /// What may stand outside: what the test itself named things, units, and names of things that have no other.
 const DATA: &[&str] = &[
-    "acme", "shop", "empty", "globex", "evt", "order", "created", "updated", "refunded", "user", "heartbeat", "example",
-    "hook", "https", "UTC", "min", "ms", "sec", "KiB", "MiB", "CSV", "NDJSON", "JSON", "URL", "webhook", "Europe", "Berlin",
-    "Node", "js", "Python", "Go", "Shell", "xx", "because", "day", "days", "Apr", "May", "Jun",
+    "acme",
+    "shop",
+    "empty",
+    "globex",
+    "evt",
+    "order",
+    "created",
+    "updated",
+    "refunded",
+    "user",
+    "heartbeat",
+    "example",
+    "hook",
+    "https",
+    "UTC",
+    "min",
+    "ms",
+    "sec",
+    "KiB",
+    "MiB",
+    "CSV",
+    "NDJSON",
+    "JSON",
+    "URL",
+    "webhook",
+    "Europe",
+    "Berlin",
+    "Node",
+    "js",
+    "Python",
+    "Go",
+    "Shell",
+    "xx",
+    "because",
+    "day",
+    "days",
+    "Apr",
+    "May",
+    "Jun",
     // The label of the type, which not all pages look up.
     "Webhook",
 ];
@@ -151,7 +187,8 @@ async fn every_text_of_every_page_can_be_translated() {
             looked.get(&mut browser, &format!("/destinations/shop?range={range}")).await;
         }
         stage.outpost.destinations().disable("acme", "shop", "because").await.unwrap();
-        for path in ["", "/deliveries", "/settings", "/replay", "/deliveries/evt_fine", "/enable", "/test", "/disable"] {
+        for path in ["", "/deliveries", "/settings", "/replay", "/deliveries/evt_fine", "/enable", "/test", "/disable"]
+        {
             looked.get(&mut browser, &format!("/destinations/shop{path}")).await;
         }
         looked.get(&mut browser, "/").await;
