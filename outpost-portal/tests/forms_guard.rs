@@ -1,6 +1,6 @@
 //! Forms: only ours are taken, whole, in time and from the session they were made for.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/routes.rs"]
 mod routes;

@@ -1,6 +1,6 @@
 //! The headers of every kind of answer.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/routes.rs"]
 mod routes;

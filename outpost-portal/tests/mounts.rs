@@ -1,6 +1,6 @@
 //! Wherever the portal is mounted, and whoever says who asks: every link leads to a page.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/routes.rs"]
 mod routes;

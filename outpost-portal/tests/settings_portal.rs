@@ -1,6 +1,6 @@
 //! Every setting of the portal, by code and by the environment's name, with what it does to be seen.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/routes.rs"]
 mod routes;

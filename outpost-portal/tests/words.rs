@@ -1,6 +1,6 @@
 //! Every word of every page comes from the language: with each text in brackets, nothing but data stands outside.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/routes.rs"]
 mod routes;
