@@ -5,7 +5,7 @@
 mod support;
 
 use http::StatusCode;
-use outpost_core::{Capabilities, Capability, DisabledBy, Operation, ScriptedReply, Times};
+use outpost_core::{Capabilities, Capability, DisabledBy, Fault, Operation, ScriptedReply, StoreErrorKind, Times};
 
 use self::support::{Browser, Seen, Stage};
 
@@ -29,6 +29,7 @@ async fn wait_for_retry(stage: &Stage, count: usize) {
 /// What a form's redirect leads to, and what that page says at its top.
 async fn act(browser: &mut Browser, page: &Seen, action: &str, changes: &[(&str, &str)]) -> (String, Seen) {
     let mut form = page.form(action);
+    form.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
     form.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let seen = browser.ask("POST", action, Some(&form)).await;
     let to = seen.header("location").to_owned();
@@ -150,7 +151,7 @@ async fn a_busy_one_wants_its_name_and_a_day_later_not_any_more() {
 async fn without_numbers_the_name_is_asked_for_and_the_page_stays() {
     let stage = stage().await;
     let mut browser = stage.browser("acme").await;
-    stage.faults.fail(Operation::Rollups, Times::Always);
+    stage.faults.inject(Operation::Rollups, Fault::Before(StoreErrorKind::Unavailable), Times::UntilCleared);
     let page = browser.get(&format!("{SHOP}/delete")).await;
     assert_eq!(page.status, StatusCode::OK);
     page.must_have("Type shop to confirm");

@@ -216,7 +216,8 @@ async fn rehearsed(cx: &Cx<'_>, new: &NewDestination) -> Result<Vec<Problem>, Fa
 fn page(cx: &Cx<'_>, kind: &Descriptor, sent: Option<&Params>, wrong: &Wrong) -> Page {
     let title = cx.f("Add a destination: {type}", &[("type", &cx.t(kind.label))]);
     let body = html! {
-        div.head { h1 { (title) } p { (cx.t(kind.description)) } }
+        div.head { h1 { (title) } }
+        p { (cx.t(kind.description)) }
         (wrong.summary(cx))
         @if fields::needs_secrets(kind) && !cx.may(Capability::Secrets) {
             div.note.warn { (icon(Icon::Info)) p { (cx.t("This type of destination has credentials, and you may not enter any. Ask somebody who may.")) } }
@@ -303,7 +304,7 @@ fn guide(text: &str) -> Markup {
         @for paragraph in paragraphs.iter().filter(|paragraph| !paragraph.is_empty()) {
             p {
                 @let parts: Vec<&str> = paragraph.split('`').collect();
-                @if parts.len() % 2 == 0 { (paragraph) } @else {
+                @if parts.len().is_multiple_of(2) { (paragraph) } @else {
                     @for (index, part) in parts.iter().enumerate() {
                         @if index % 2 == 1 { code { (part) } } @else { (part) }
                     }

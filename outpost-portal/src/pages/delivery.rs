@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use maud::{Markup, html};
-use outpost_core::{
-    Attempt, AttemptError, Capability, Delivery, Destination, ErrorClass, ErrorKind, Event, Outcome, Timestamp, Trigger,
-};
+use outpost_core::{Attempt, Capability, Delivery, Destination, ErrorKind, Event, Timestamp, Trigger};
 
 pub(super) use self::actions::{cancel, retry};
 pub(super) use self::files::{curl, payload, response};
@@ -23,6 +21,7 @@ use crate::icon::{Icon, icon};
 use crate::reply::Reply;
 use crate::route::{Href, Route};
 use crate::time::{clock, span};
+use crate::view::outcome::{hint, sentence};
 use crate::view::{
     Nav, Page, Shown, button_link, code, code_word, copy_button, delivery_pill, ended_why, post_button, trigger_word,
 };
@@ -322,31 +321,4 @@ fn told(cx: &Cx<'_>, attempt: &Attempt) -> String {
 fn advice(cx: &Cx<'_>, attempt: &Attempt) -> Option<String> {
     let status = attempt.response.as_ref().map(|response| response.status);
     hint(cx, &attempt.outcome, attempt.error.as_ref(), status)
-}
-
-/// What happened, as a sentence.
-fn sentence(
-    cx: &Cx<'_>,
-    outcome: &Outcome,
-    error: Option<&AttemptError>,
-    status: Option<u16>,
-    duration: Duration,
-) -> String {
-    match (error, status) {
-        (Some(error), _) if error.class == ErrorClass::Timeout => {
-            cx.f("No answer within {time}.", &[("time", &span(duration))])
-        }
-        (Some(_), _) => cx.f("It failed: {code}.", &[("code", &code_word(cx, &outcome.code))]),
-        (None, Some(status)) if outcome.success => {
-            cx.f("The receiver accepted it with {status}.", &[("status", &status)])
-        }
-        (None, Some(status)) => cx.f("The receiver answered {status}.", &[("status", &status)]),
-        (None, None) => cx.f("It failed: {code}.", &[("code", &code::one_line(&outcome.code))]),
-    }
-}
-
-/// What to do about it.
-fn hint(cx: &Cx<'_>, outcome: &Outcome, error: Option<&AttemptError>, _: Option<u16>) -> Option<String> {
-    let slow = error.is_some_and(|error| error.class == ErrorClass::Timeout);
-    (slow && !outcome.success).then(|| cx.t("Answer 2xx at once and do the work afterwards.").into_owned())
 }

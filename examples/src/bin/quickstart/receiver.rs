@@ -1,22 +1,25 @@
 //! The built-in receiver: it checks every signature with a library that is not ours, and refuses some
-//! requests so that there is something to retry.
+//! requests so that there is something to retry. `/ok`, `/fail` and `/slow` are there to be tried by hand.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use standardwebhooks::Webhook;
 
-use crate::{Anything, LOCAL, story};
+use crate::serve::{listen, serve};
+use crate::{Anything, story};
 
 const MAX_BODY: usize = 2 << 20;
+/// What `/fail` answers.
+const FAILS: &str = "This receiver fails always. Lead the destination to /ok in the place of /fail, then retry.";
+/// How long `/slow` takes: longer than any destination here waits.
+const SLOW: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct State {
@@ -36,28 +39,21 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) async fn start(failure_rate: f64) -> Anything<Self> {
-        let listener = tokio::net::TcpListener::bind((LOCAL, 0)).await?;
+    /// Listens at `wanted`, or at a free port where that one is taken.
+    pub(crate) async fn start(wanted: SocketAddr, failure_rate: f64) -> Anything<Self> {
+        let listener = listen(wanted).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(State { failure_rate, ..State::default() });
         let serving = state.clone();
-        tokio::spawn(async move {
-            loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
-                let state = serving.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| {
-                        let state = state.clone();
-                        async move { Ok::<_, Infallible>(answer(&state, request).await) }
-                    });
-                    // A connection that breaks is the sender's to notice.
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
+        serve(listener, move |request| {
+            let state = serving.clone();
+            async move { answer(&state, request).await }
         });
         Ok(Self { address, state })
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -90,6 +86,16 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Full<Byte
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
         return reply(StatusCode::PAYLOAD_TOO_LARGE, "too large");
     };
+    // For the destinations of whoever tries the portal; their secrets are not known here.
+    match parts.uri.path() {
+        "/ok" => return reply(StatusCode::OK, "thank you"),
+        "/fail" => return reply(StatusCode::INTERNAL_SERVER_ERROR, FAILS),
+        "/slow" => {
+            tokio::time::sleep(SLOW).await;
+            return reply(StatusCode::OK, "thank you, at last");
+        }
+        _ => {}
+    }
     let body = body.to_bytes();
     let verified = {
         let keys = state.keys.lock().unwrap_or_else(PoisonError::into_inner);

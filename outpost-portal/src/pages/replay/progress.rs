@@ -135,7 +135,7 @@ fn deliveries(cx: &Cx<'_>, replay: &Replay) -> Href {
     }
     // A minute more, because the field has no seconds.
     if let Some(until) = replay.request.until {
-        to = to.with("to", field(until.after(std::time::Duration::from_secs(59)), zone));
+        to = to.with("until", field(until.after(std::time::Duration::from_secs(59)), zone));
     }
     to
 }
