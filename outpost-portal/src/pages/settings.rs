@@ -126,9 +126,9 @@ async fn patch(
     let mut patch = DestinationPatch::default();
     match part {
         Part::General => {
-            let all = cx.outpost.destinations().list(cx.tenant()).await?;
-            let others = all.iter().filter(|other| other.incarnation != destination.incarnation);
-            let others: Vec<String> = others.map(|other| cx.name_of(other)).collect();
+            let all = cx.outpost.destinations().list(cx.tenant()).await?.into_iter();
+            let others = all.filter(|other| other.incarnation != destination.incarnation);
+            let others: Vec<String> = others.filter_map(|other| other.name).collect();
             patch.name = Some(fields::read_name(cx, form, &others, wrong));
         }
         Part::Topics => patch.topics = Choice::posted(cx, form).read(cx, Some(&destination.topics), wrong),
