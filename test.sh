@@ -13,6 +13,12 @@ step "what the tests need"
 need=()
 command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or later from https://rustup.rs"; exit 1; }
 command -v cc >/dev/null || need+=(gcc libc6-dev)
+# The portal's tests drive a real browser, and run the code it shows its users.
+command -v chromium >/dev/null || need+=(chromium)
+command -v node >/dev/null || need+=(nodejs)
+command -v npm >/dev/null || need+=(npm)
+command -v python3 >/dev/null || need+=(python3)
+command -v openssl >/dev/null || need+=(openssl)
 if [ "${#need[@]}" -gt 0 ]; then
     echo "missing, to be installed: ${need[*]}"
     if [ "$(id -u)" = 0 ]; then
@@ -24,6 +30,7 @@ if [ "${#need[@]}" -gt 0 ]; then
 else
     echo "nothing is missing"
 fi
+[ "$(node --version | sed 's/^v\([0-9]*\).*/\1/')" -ge 20 ] || { echo "Node.js 20 or later is needed, this is $(node --version)"; exit 1; }
 for part in rustfmt clippy; do
     cargo "${part/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$part"
 done
@@ -35,16 +42,21 @@ step "clippy: all features, default features, no default features"
 cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 cargo clippy --locked --workspace -- -D warnings
 cargo clippy --locked -p outpost-core -p outpost-store-sqlite --no-default-features -- -D warnings
+cargo clippy --locked -p outpost-portal -- -D warnings
 
 step "tests and doctests, all features"
 cargo test --locked --workspace --all-features --no-fail-fast 2>&1 | tee "$log/tests"
+
+step "the portal in a browser"
+cargo build --locked --workspace --all-features --bins --examples
+tests/browser/run.sh 2>&1 | tee "$log/browser"
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --all-features --no-deps --lib
 
 if [ -z "${QUICK:-}" ]; then
     step "quickstart, as the README runs it"
-    cargo build --locked --release --bin quickstart --bin pipeline --bin metrics
+    cargo build --locked --release --bin quickstart --bin pipeline --bin metrics --bin portal
     quickstart=$PWD/target/release/quickstart
     (cd "$log" && "$quickstart" --events 200 | tee quickstart | tail -n 1)
     grep -q ' 0 given up, 0 left for the next start' "$log/quickstart"
@@ -61,10 +73,12 @@ if [ -z "${QUICK:-}" ]; then
     step "bench, one short round to see that it runs"
     target/release/pipeline --rounds 1 --events 2000
     target/release/metrics --small 500 --large 5000 --queries 20
+    target/release/portal --small 500 --large 5000 --visits 20
 fi
 
 step "sum"
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 } END {
-    printf "%d passed, %d failed, %d skipped\n", passed, failed, ignored
+    printf "%d passed, %d failed, %d skipped; ", passed, failed, ignored
     exit failed > 0 || passed == 0 || ignored > 0
 }' "$log/tests"
+grep '^ran ' "$log/browser"

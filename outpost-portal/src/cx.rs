@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     Method(Methods),
     /// The form's token is not good any more; nothing was done.
     Form,
+    /// The form was sent from another site; nothing was done.
+    Foreign,
     /// Nobody is signed in.
     NoSession,
     /// The kind of the body is not one that forms have.
@@ -186,7 +188,7 @@ impl Fault {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Form => StatusCode::FORBIDDEN,
+            Self::Form | Self::Foreign => StatusCode::FORBIDDEN,
             Self::NoSession => StatusCode::UNAUTHORIZED,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -6,8 +6,8 @@ use http::{HeaderMap, Method};
 
 /// The largest form, in bytes: a test payload of 256 KiB may grow threefold when it is encoded.
 pub(crate) const MAX_FORM: usize = 1 << 20;
-/// The most fields of a query or a form.
-const MAX_FIELDS: usize = 2000;
+/// The most fields of a form; of a query no more are read.
+pub(crate) const MAX_FIELDS: usize = 2000;
 
 /// Names and values of a query or a form, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +94,16 @@ impl Request {
 
     pub(crate) fn is_post(&self) -> bool {
         self.method == Method::POST
+    }
+
+    /// Whether a form was sent from a page that is not one of ours. `origin`: ours, where it is known.
+    pub(crate) fn is_foreign(&self, origin: Option<&str>) -> bool {
+        match (self.header("sec-fetch-site"), self.header("origin"), origin) {
+            (Some(site), ..) => !matches!(site, "same-origin" | "none"),
+            // Older browsers say only where the form was.
+            (None, Some(theirs), Some(own)) => theirs != own,
+            _ => false,
+        }
     }
 
     /// Whether a person goes to this page, in a window or a frame: not a script's fetch, not a prefetch.

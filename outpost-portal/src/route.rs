@@ -329,7 +329,27 @@ mod tests {
 
     use super::*;
 
-    /// One of each, with ids that need care. A new route is added here, or `every_route_is_in_the_list` fails.
+    macro_rules! variants {
+        ($($variant:pat),* $(,)?) => {
+            const NAMES: &[&str] = &[$(stringify!($variant)),*];
+
+            /// The name of a route's variant. One that is missing here does not compile.
+            fn name(route: Route<'_>) -> &'static str {
+                use Route::*;
+                match route { $($variant => stringify!($variant)),* }
+            }
+        };
+    }
+
+    variants! {
+        Home, Enter, Logout, SignedOut, Expired, New, NewType(_), Overview(_), Deliveries(_), RetryDeliveries(_),
+        Delivery(..), Retry(..), Cancel(..), Payload(..), Response(..), Curl(..), Replay(_), ReplayJob(_),
+        CancelReplay(_), Test(_), Settings(_), Secret(_), Reveal(_), Rotate(_), ExpirePrevious(_), CheckSignature(_),
+        Disable(_), Enable(_), Delete(_), Export(..), Activity, RetryActivity, ExportActivity(_), Event(_), Find,
+        Help(_), Preferences, Asset(_),
+    }
+
+    /// One of each, with ids that need care. A new route is added here, or `every_route_is_listed` fails.
     pub(crate) fn every<'a>(id: &'a str, event: &'a str) -> Vec<Route<'a>> {
         use Route::*;
         vec![
@@ -398,6 +418,34 @@ mod tests {
                 let _ = Route::read(&read);
             }
         }
+    }
+
+    #[test]
+    fn every_route_is_listed() {
+        let listed: Vec<&str> = every("a", "b").into_iter().map(name).collect();
+        let missing: Vec<_> = NAMES.iter().filter(|name| !listed.contains(name)).collect();
+        assert!(missing.is_empty(), "not in `every`: {missing:?}");
+    }
+
+    /// The tests of what each address answers to whom go by that list.
+    #[test]
+    fn the_list_of_addresses_for_tests_has_every_route_with_its_methods() {
+        let mut found = Vec::new();
+        let lines = include_str!("../tests/support/routes.txt").lines().filter(|line| !line.starts_with('#'));
+        for line in lines {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let read = segments(cells[0]).unwrap();
+            let route = Route::read(&read).unwrap_or_else(|| panic!("no address: {line}"));
+            let methods = match (cells[1], cells[2]) {
+                (_, "-") => Methods::Get,
+                ("-", _) => Methods::Post,
+                _ => Methods::Both,
+            };
+            assert_eq!(route.methods(), methods, "{line}");
+            found.push(name(route));
+        }
+        let missing: Vec<_> = NAMES.iter().filter(|name| !found.contains(name)).collect();
+        assert!(missing.is_empty(), "not in routes.txt: {missing:?}");
     }
 
     #[test]

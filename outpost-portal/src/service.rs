@@ -19,7 +19,7 @@ use crate::cx::{Answer, Cx, Fault};
 use crate::pages;
 use crate::prefs::Prefs;
 use crate::reply::{Body, Content, Reply, gzip};
-use crate::request::{MAX_FORM, Request};
+use crate::request::{MAX_FIELDS, MAX_FORM, Request};
 use crate::route::{Methods, Route, segments};
 use crate::site::{PortalBuilder, Site};
 
@@ -110,7 +110,7 @@ where
     let reply = match (below, form) {
         (Some(_), Ok(_)) => page(site, &request, parts).await,
         (None, _) => Err((Box::new(cx_of(site, &request)), Fault::NotFound)),
-        (_, Err(fault)) => Err((Box::new(cx_of(site, &request)), fault)),
+        (_, Err(fault)) => Err((framed(cx_of(site, &request), parts).await, fault)),
     };
     let reply = reply.unwrap_or_else(|(cx, fault)| pages::errors::page(&cx, &fault));
     finish(site, &request, reply)
@@ -130,7 +130,12 @@ where
     }
     let whole = http_body_util::Limited::new(Box::pin(body), MAX_FORM).collect();
     match tokio::time::timeout(FORM_TIMEOUT, whole).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Ok(body)) => {
+            let body = body.to_bytes();
+            // What is cut off could be what was ticked.
+            let fits = form_urlencoded::parse(&body).nth(MAX_FIELDS).is_none();
+            if fits { Ok(body) } else { Err(Fault::TooLarge) }
+        }
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Fault::TooLarge),
         Ok(Err(_)) | Err(_) => Err(Fault::BadRequest),
     }
@@ -176,7 +181,7 @@ async fn page<'a>(site: &'a Site, request: &'a Request, parts: &Parts) -> Result
         Methods::Both => matches!(request.method, Method::GET | Method::HEAD | Method::POST),
     };
     if !fine {
-        return Err((Box::new(cx), Fault::Method(route.methods())));
+        return Err((framed(cx, parts).await, Fault::Method(route.methods())));
     }
     if let Some(reply) = pages::outside(&cx, route).await {
         return reply.map_err(|fault| (Box::new(cx), fault));
@@ -198,6 +203,12 @@ async fn page<'a>(site: &'a Site, request: &'a Request, parts: &Parts) -> Result
     }
 }
 
+/// The context of a request that is refused whoever asks: who is signed in still gets the frame with its links.
+async fn framed<'a>(mut cx: Cx<'a>, parts: &Parts) -> Box<Cx<'a>> {
+    let _ = sign_in(&mut cx, parts).await;
+    Box::new(cx)
+}
+
 /// Finds out who asks.
 async fn sign_in(cx: &mut Cx<'_>, parts: &Parts) -> Result<(), Fault> {
     let who = cx.site.who(cx.request, parts).await?.ok_or(Fault::NoSession)?;
@@ -211,16 +222,8 @@ async fn sign_in(cx: &mut Cx<'_>, parts: &Parts) -> Result<(), Fault> {
 /// A page for somebody who is signed in.
 async fn inside(cx: &mut Cx<'_>, route: Route<'_>) -> Answer {
     if cx.request.is_post() {
-        let foreign = match cx.request.header("sec-fetch-site") {
-            Some(site) => !matches!(site, "same-origin" | "none"),
-            // Older browsers say only where the form was.
-            None => match (cx.request.header("origin"), &cx.site.origin) {
-                (Some(origin), Some(own)) => origin != own,
-                _ => false,
-            },
-        };
-        if foreign {
-            return Err(Fault::Form);
+        if cx.request.is_foreign(cx.site.origin.as_deref()) {
+            return Err(Fault::Foreign);
         }
         let token = cx.request.form.text("form_token");
         let form = cx.site.keys.check_form(cx.binding(), token, cx.now).map_err(|_| Fault::Form)?;

@@ -77,7 +77,7 @@ fn the_upper_rows_do_no_io_and_read_no_clock() {
 fn nothing_global_is_installed_or_read() {
     let banned = ["std::env::var", "install_default", "set_hook", "static mut"];
     let mut wrong = Vec::new();
-    for part in ["outpost-core/src", "outpost-store-sqlite/src"] {
+    for part in ["outpost-core/src", "outpost-store-sqlite/src", "outpost-portal/src"] {
         for file in sources(&root().join(part)) {
             if file.components().any(|part| part.as_os_str() == "conformance") {
                 continue;
@@ -120,6 +120,7 @@ fn a_store_pulls_in_no_http_and_the_bare_core_no_network() {
     for (package, banned) in [
         ("outpost-store-sqlite", ["hyper", "rustls", "tokio-rustls", "maud", "axum"].as_slice()),
         ("outpost-core", ["rusqlite", "axum", "openssl", "native-tls", "aws-lc-rs", "jsonwebtoken"].as_slice()),
+        ("outpost-portal", ["axum", "hyper", "hyper-util", "rustls", "rusqlite", "openssl"].as_slice()),
     ] {
         let crates = crates_of(package, &[]);
         let found: Vec<&&str> = banned.iter().filter(|name| crates.contains(**name)).collect();
@@ -175,7 +176,7 @@ fn versions_are_pinned_once_and_none_is_a_prerelease() {
         })
         .collect();
     assert!(prereleases.is_empty(), "{prereleases:?}");
-    for manifest in ["outpost-core", "outpost-store-sqlite", "examples", "benches", "tests"] {
+    for manifest in ["outpost-core", "outpost-store-sqlite", "outpost-portal", "examples", "benches", "tests"] {
         let text = read(&root().join(manifest).join("Cargo.toml"));
         let mut section = "";
         for line in text.lines() {
@@ -187,4 +188,22 @@ fn versions_are_pinned_once_and_none_is_a_prerelease() {
             }
         }
     }
+}
+
+#[test]
+fn the_portal_names_no_store_and_knows_paths_in_one_place() {
+    let mut wrong = Vec::new();
+    for file in sources(&root().join("outpost-portal/src")) {
+        let text = code(&file);
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        // What is written by hand into a page would not be under the mount, or would need what the policy forbids.
+        for banned in ["outpost_store", "href=\"/", "action=\"/", "style=", " onclick", "PreEscaped"] {
+            // Links escape themselves; a transport's icon is the operator's own code.
+            let allowed = banned == "PreEscaped" && ["route.rs", "create.rs"].contains(&name.as_str());
+            if text.contains(banned) && !allowed {
+                wrong.push(format!("{} has {banned}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -1,12 +1,11 @@
 //! The deliveries of one destination, and retrying several at once.
 
 use maud::html;
-use outpost_core::{Capability, DeliveryFilter, DeliveryState, ErrorKind, PageRequest};
+use outpost_core::ErrorKind;
 
 use super::entry::is_inside;
 use super::log::{Asked, Place, filters, find, freshness, kept, nothing, table};
 use crate::cx::{Answer, Cx, Fault};
-use crate::icon::{Icon, icon};
 use crate::reply::Reply;
 use crate::route::Route;
 use crate::view::{Nav, Page, Tab, destination_head, pager};
@@ -19,20 +18,9 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
     let place = Place::Of(id);
     let asked = Asked::read(cx, place);
     let found = find(cx, &asked).await?;
-    let failed = failed_recently(cx, id).await;
     let name = cx.name_of(&destination).to_owned();
     let body = html! {
         (destination_head(cx, &destination, 0, Tab::Deliveries))
-        @if let Some(count) = failed.filter(|_| cx.may(Capability::Retry)) {
-            div.note.warn role="note" {
-                (icon(Icon::Warning))
-                p {
-                    @if count >= 100 { (cx.t("More than 100 deliveries failed or were skipped in the last 7 days.")) }
-                    @else { (cx.n(count, "1 delivery failed or was skipped in the last 7 days.", "{count} deliveries failed or were skipped in the last 7 days.")) }
-                    " " a href=(cx.href(Route::Replay(id))) { (cx.t("Replay them…")) }
-                }
-            }
-        }
         (filters(cx, place, &asked))
         div #list data-live[asked.live] data-live-text=(cx.t("The list has changed")) {
             @if found.items.is_empty() { (nothing(cx, place, &asked, found.next.is_some())) }
@@ -46,23 +34,6 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
     let crumbs =
         [(cx.t("Destinations").into_owned(), cx.href(Route::Home)), (name.clone(), cx.href(Route::Overview(id)))];
     Ok(Page::new(title, Nav::Destinations, body).below(crumbs).reload(asked.live.then_some(10)).ok(cx))
-}
-
-/// How many deliveries of the last days could be replayed, counted up to 100; nothing when it cannot be told.
-async fn failed_recently(cx: &Cx<'_>, id: &str) -> Option<u64> {
-    let filter = DeliveryFilter {
-        destinations: vec![outpost_core::DestinationId::new(id).ok()?],
-        states: vec![DeliveryState::Failed, DeliveryState::Skipped],
-        from: Some(cx.now.before(std::time::Duration::from_secs(7 * 24 * 3600))),
-        ..DeliveryFilter::default()
-    };
-    let found = cx
-        .outpost
-        .deliveries()
-        .list(cx.tenant(), &filter, &PageRequest { limit: 100, ..PageRequest::default() })
-        .await
-        .ok()?;
-    u64::try_from(found.items.len()).ok().filter(|count| *count > 0)
 }
 
 /// Retries what was ticked. `id`: of one destination, else each value names its own.

@@ -2,6 +2,7 @@
 
 mod actions;
 mod curl;
+mod exchange;
 mod files;
 mod neighbours;
 
@@ -10,9 +11,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use maud::{Markup, html};
-use outpost_core::{
-    Attempt, AttemptError, Capability, Delivery, Destination, ErrorClass, ErrorKind, Event, Outcome, Timestamp, Trigger,
-};
+use outpost_core::{Attempt, Capability, Delivery, Destination, ErrorKind, Event, Timestamp, Trigger};
 
 pub(super) use self::actions::{cancel, retry};
 pub(super) use self::files::{curl, payload, response};
@@ -22,8 +21,9 @@ use crate::icon::{Icon, icon};
 use crate::reply::Reply;
 use crate::route::{Href, Route};
 use crate::time::{clock, span};
+use crate::view::outcome::{hint, sentence};
 use crate::view::{
-    Nav, Page, Shown, button_link, code, copy_button, delivery_pill, ended_why, post_button, trigger_word,
+    Nav, Page, Shown, button_link, code, code_word, copy_button, delivery_pill, ended_why, post_button, trigger_word,
 };
 
 /// How long after its creation a delivery that waits to be sent is looked at again and again.
@@ -68,8 +68,8 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str, event: &str) -> Answer {
                 (head(cx, &found))
                 (facts(cx, &found))
                 section { h2 { (cx.t("Attempts")) } (ladder(cx, &found, selected)) }
-                @if let Some(attempt) = selected { (answer(cx, &found, attempt)) }
-                (request(cx, &found, selected))
+                @if let Some(attempt) = selected { (exchange::answer(cx, &found, attempt)) }
+                (exchange::request(cx, &found, selected))
                 @if let Some(neighbours) = &found.neighbours { (neighbours.turn(cx, &found)) }
             }
         }
@@ -293,7 +293,7 @@ fn rung(cx: &Cx<'_>, found: &Found, attempt: &Attempt, selected: Option<&Attempt
         cx.href(Route::Delivery(id, event)).with("attempt", number.to_string()).at(format!("attempt-{number}"));
     let here = selected.is_some_and(|selected| selected.number == number);
     let how = [
-        ("code", &crate::view::code_word(cx, &code::one_line(&attempt.outcome.code)) as &dyn std::fmt::Display),
+        ("code", &code_word(cx, &code::one_line(&attempt.outcome.code)) as &dyn std::fmt::Display),
         ("time", &span(attempt.duration)),
         ("trigger", &trigger_word(cx, attempt.trigger)),
     ];
@@ -321,115 +321,4 @@ fn told(cx: &Cx<'_>, attempt: &Attempt) -> String {
 fn advice(cx: &Cx<'_>, attempt: &Attempt) -> Option<String> {
     let status = attempt.response.as_ref().map(|response| response.status);
     hint(cx, &attempt.outcome, attempt.error.as_ref(), status)
-}
-
-/// What the receiver answered.
-fn answer(cx: &Cx<'_>, found: &Found, attempt: &Attempt) -> Markup {
-    let (id, event) = (found.destination.id.as_str(), found.delivery.key.event.as_str());
-    let good = attempt.outcome.success;
-    let word = crate::view::code_word(cx, &code::one_line(&attempt.outcome.code));
-    html! {
-        section id={ "attempt-" (attempt.number) } {
-            div.head {
-                div.title {
-                    h2 { (cx.f("Response to attempt {number}", &[("number", &attempt.number)])) }
-                    span class={ "pill " (if good { "ok" } else { "fail" }) } { (icon(if good { Icon::Check } else { Icon::Cross })) (word) }
-                }
-                @if attempt.response.as_ref().is_some_and(|response| !response.body.is_empty()) {
-                    div.actions {
-                        a.btn.small href=(cx.href(Route::Response(id, event, attempt.number))) download { (icon(Icon::Download)) (cx.t("Download body")) }
-                    }
-                }
-            }
-            p { (told(cx, attempt)) }
-            @match &attempt.response {
-                None => p.muted { (cx.t("There was no answer.")) },
-                Some(response) => {
-                    @if response.body.is_empty() { p.muted { (cx.t("The answer had no body.")) } }
-                    @else { (code::block(cx, "response", &cx.t("Body of the answer"), &response.body)) }
-                    @if response.truncated {
-                        p.muted { (cx.t("The body is not whole: it was longer than is kept, or broke off.")) }
-                    }
-                    (headers(cx, &cx.n(u64::try_from(response.headers.len()).unwrap_or(0), "1 response header", "{count} response headers"), &response.headers))
-                }
-            }
-        }
-    }
-}
-
-/// What was sent.
-fn request(cx: &Cx<'_>, found: &Found, attempt: Option<&Attempt>) -> Markup {
-    let (id, event_id) = (found.destination.id.as_str(), found.delivery.key.event.as_str());
-    let record = attempt.and_then(|attempt| attempt.request.as_ref());
-    let whole = found.event.as_ref().is_some_and(|event| event.data.len() <= code::SHOWN);
-    html! {
-        section {
-            div.head {
-                div.title { h2 { (cx.t("Request")) } }
-                @if found.event.is_some() {
-                    div.actions {
-                        @if whole { (copy_button(cx, "payload", &cx.t("payload"))) }
-                        a.btn.small href=(cx.href(Route::Payload(id, event_id))) download { (icon(Icon::Download)) (cx.t("Download JSON")) }
-                    }
-                }
-            }
-            @if let Some(record) = record { p.target { (code::one_line(&record.method)) " " (code::one_line(&record.url)) } }
-            @match &found.event {
-                Some(event) => (code::block(cx, "payload", &cx.t("Payload"), &event.data)),
-                None => p.muted { (removed(cx)) },
-            }
-            @if let Some(record) = record {
-                (headers(cx, &cx.n(u64::try_from(record.headers.len()).unwrap_or(0), "1 request header", "{count} request headers"), &record.headers))
-            } @else if attempt.is_some() {
-                p.muted { (cx.t("Nothing was sent in this attempt.")) }
-            }
-            @if let (Some(attempt), Some(record), Some(event)) = (attempt, record, &found.event) {
-                @if let Some(command) = curl::command(cx, record, event) {
-                    (curl::block(cx, &command, &cx.href(Route::Curl(id, event_id, attempt.number))))
-                }
-            }
-        }
-    }
-}
-
-fn headers(cx: &Cx<'_>, summary: &str, list: &[(String, String)]) -> Markup {
-    html! {
-        @if !list.is_empty() {
-            details.more {
-                summary { (summary) }
-                div.table { table.list {
-                    caption.vh { (summary) }
-                    thead { tr { th scope="col" { (cx.t("Name")) } th scope="col" { (cx.t("Value")) } } }
-                    tbody { @for (name, value) in list { tr { th.mono scope="row" { (code::one_line(name)) } td.mono { (code::one_line(value)) } } } }
-                } }
-            }
-        }
-    }
-}
-
-/// What happened, as a sentence.
-fn sentence(
-    cx: &Cx<'_>,
-    outcome: &Outcome,
-    error: Option<&AttemptError>,
-    status: Option<u16>,
-    duration: Duration,
-) -> String {
-    match (error, status) {
-        (Some(error), _) if error.class == ErrorClass::Timeout => {
-            cx.f("No answer within {time}.", &[("time", &span(duration))])
-        }
-        (Some(_), _) => cx.f("It failed: {code}.", &[("code", &crate::view::code_word(cx, &outcome.code))]),
-        (None, Some(status)) if outcome.success => {
-            cx.f("The receiver accepted it with {status}.", &[("status", &status)])
-        }
-        (None, Some(status)) => cx.f("The receiver answered {status}.", &[("status", &status)]),
-        (None, None) => cx.f("It failed: {code}.", &[("code", &code::one_line(&outcome.code))]),
-    }
-}
-
-/// What to do about it.
-fn hint(cx: &Cx<'_>, outcome: &Outcome, error: Option<&AttemptError>, _: Option<u16>) -> Option<String> {
-    let slow = error.is_some_and(|error| error.class == ErrorClass::Timeout);
-    (slow && !outcome.success).then(|| cx.t("Answer 2xx at once and do the work afterwards.").into_owned())
 }

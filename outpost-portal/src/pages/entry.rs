@@ -214,17 +214,17 @@ pub(crate) fn no_session(cx: &Cx<'_>) -> Reply {
     } else {
         (cx.t("Your session has ended"), cx.t("Sign in again to go on."))
     };
+    // What another site has filled in is not to be sent from here by a click.
+    let kept = request.is_post() && request.path != "/enter" && !request.is_foreign(cx.site.origin.as_deref());
     let body = html! {
         div.narrow {
             h1 { (title) }
             p { (text) }
             @if let Some(link) = &link { div.actions { a.btn.primary href=(link) { (continue_at(cx)) } } }
-            @if request.is_post() { (kept_form(cx)) }
+            @if kept { (kept_form(cx)) }
         }
     };
-    let mut reply = Page::new(title.into_owned(), Nav::None, body).with_status(cx, StatusCode::UNAUTHORIZED);
-    reply.set(header::REFERRER_POLICY, "no-referrer");
-    reply
+    Page::new(title.into_owned(), Nav::None, body).with_status(cx, StatusCode::UNAUTHORIZED).secret()
 }
 
 /// What was typed into a form that could not be taken, to be sent again. Secrets are left out.
@@ -233,6 +233,8 @@ pub(crate) fn kept_form(cx: &Cx<'_>) -> maud::Markup {
         name == "form_token"
             || name == "token"
             || name.starts_with("credentials.")
+            // Such as of `Authorization`.
+            || name == "header_value"
             || name.contains("secret")
             || name.contains("password")
     };

@@ -20,8 +20,9 @@ pub(crate) fn page(cx: &Cx<'_>, fault: &Fault) -> Reply {
         status,
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::INTERNAL_SERVER_ERROR
     );
-    let here = (!cx.request.is_post())
-        .then(|| format!("{}{}", cx.site.mount.as_str(), cx.request.path.trim_start_matches('/')));
+    let here = (again && !cx.request.is_post()).then(|| here(cx));
+    // Whoever sees this page can only send again what was sent from a page of ours.
+    let kept = cx.request.is_post() && cx.who.is_some() && (again || matches!(fault, Fault::Form));
     let body = html! {
         div.narrow {
             h1 { (title) }
@@ -31,16 +32,17 @@ pub(crate) fn page(cx: &Cx<'_>, fault: &Fault) -> Reply {
                     ul { @for problem in error.problems() { li { (problem.field) ": " (problem.message) } } }
                 }
             }
-            @if matches!(fault, Fault::Form) && cx.who.is_some() { (entry::kept_form(cx)) }
-            @if cx.who.is_some() {
-                div.actions {
-                    @if let Some(here) = here.filter(|_| again) { a.btn.primary href=(here) { (cx.t("Try again")) } }
-                    a.btn href=(cx.href(Route::Home)) { (cx.t("All destinations")) }
-                }
+            @if kept { (entry::kept_form(cx)) }
+            div.actions {
+                @if let Some(here) = here { a.btn.primary href=(here) { (cx.t("Try again")) } }
+                @if cx.who.is_some() { a.btn href=(cx.href(Route::Home)) { (cx.t("All destinations")) } }
             }
         }
     };
     let mut reply = Page::new(title, Nav::None, body).with_status(cx, status);
+    if kept {
+        reply = reply.secret();
+    }
     match fault {
         Fault::Method(methods) => reply.set(header::ALLOW, methods.allow()),
         Fault::Core(error) => {
@@ -52,6 +54,14 @@ pub(crate) fn page(cx: &Cx<'_>, fault: &Fault) -> Reply {
         _ => {}
     }
     reply
+}
+
+/// The address that was asked for, without what was for the door alone.
+fn here(cx: &Cx<'_>) -> String {
+    let kept = cx.request.query.pairs().iter().filter(|(name, _)| !matches!(name.as_str(), "token" | "theme"));
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish();
+    let path = format!("{}{}", cx.site.mount.as_str(), cx.request.path.trim_start_matches('/'));
+    if query.is_empty() { path } else { format!("{path}?{query}") }
 }
 
 fn words(cx: &Cx<'_>, fault: &Fault) -> (String, String) {
@@ -68,10 +78,15 @@ fn words(cx: &Cx<'_>, fault: &Fault) -> (String, String) {
                 "Nothing was changed. What you typed is kept; secrets must be typed again.",
             );
         }
+        Fault::Foreign => {
+            return say("This form is not one of ours", "It was sent from another site. Nothing was changed.");
+        }
         Fault::MediaType => {
             return say("That is not a form", "Only forms of these pages are taken. Nothing was changed.");
         }
-        Fault::TooLarge => return say("That is too large", "A form may have 1 MiB. Nothing was changed."),
+        Fault::TooLarge => {
+            return say("That is too large", "A form may have 1 MiB and 2,000 fields. Nothing was changed.");
+        }
         Fault::BadRequest => return say("The request did not arrive whole", "Nothing was changed. Please try again."),
         Fault::Core(error) => error,
     };
@@ -95,6 +110,10 @@ fn words(cx: &Cx<'_>, fault: &Fault) -> (String, String) {
         ErrorKind::Invalid => say("That is not quite right", "Nothing was changed. This could not be used:"),
         kind if kind.is_transient() => {
             tracing::warn!(error = error as &dyn std::error::Error, "a page could not be made");
+            if cx.request.is_post() {
+                let text = "Something did not answer in time. Look whether it was done before you send it again.";
+                return say("We could not do this", text);
+            }
             say("We could not load this", "Nothing is lost, and deliveries go on. Please try again in a moment.")
         }
         _ => {

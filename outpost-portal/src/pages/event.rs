@@ -31,7 +31,7 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
     let body = html! {
         div.head { div.title { h1.mono { (topic) } } }
         (facts(cx, &event))
-        section {
+        section.detail {
             h2 { (cx.t("Deliveries")) }
             @if found.items.is_empty() {
                 p { (cx.t("No destination matched when it was published.")) }
@@ -80,7 +80,7 @@ fn facts(cx: &Cx<'_>, event: &Event) -> Markup {
             }
         }
         @if !event.metadata.is_empty() {
-            section {
+            section.detail {
                 h2 { (cx.t("Metadata")) }
                 dl.facts {
                     @for (name, value) in event.metadata.iter() {
@@ -138,7 +138,7 @@ fn payload(
     // The file hangs on a delivery; any of them has the same.
     let file = rows.iter().find_map(|row| live.get(&row.key.destination));
     html! {
-        section {
+        section.detail {
             div.head {
                 div.title { h2 { (cx.t("Payload")) } }
                 div.actions {

@@ -12,10 +12,11 @@ const LONGEST: usize = 255;
 
 pub(super) async fn find(cx: &Cx<'_>) -> Answer {
     let asked = cx.request.query.get("q").unwrap_or_default();
-    if !asked.is_empty() && asked.len() <= LONGEST {
-        if let Some(found) = look_up(cx, asked).await? {
-            return Ok(cx.go(&found));
-        }
+    if !asked.is_empty()
+        && asked.len() <= LONGEST
+        && let Some(found) = look_up(cx, asked).await?
+    {
+        return Ok(cx.go(&found));
     }
     // What is cut off was too long to be an id anyhow.
     let shown: String = code::one_line(asked).chars().take(LONGEST).collect();

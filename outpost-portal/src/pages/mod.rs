@@ -9,6 +9,7 @@ pub(crate) mod entry;
 pub(crate) mod errors;
 mod event;
 mod export;
+mod fields;
 mod find;
 mod help;
 mod lifecycle;

@@ -175,7 +175,7 @@ fn topics(cx: &Cx<'_>, asked: &Asked, wrong: &Wrong) -> Markup {
 fn earlier(cx: &Cx<'_>, replays: &[Replay]) -> Markup {
     html! {
         @if !replays.is_empty() {
-            section {
+            section.detail {
                 h2 { (cx.t("Earlier replays")) }
                 div.table { table.list {
                     caption.vh { (cx.t("Earlier replays")) }
@@ -253,8 +253,7 @@ fn preview_page(
     let id = destination.id.as_str();
     let change = cx.href(Route::Replay(id)).with_all(asked.pairs());
     let number = grouped(found.found);
-    let many =
-        cx.n(found.found, "Replay 1 delivery", "Replay {count} deliveries").replace(&found.found.to_string(), &number);
+    let many = cx.n(found.found, "Replay 1 delivery", "Replay {count} deliveries");
     let title = cx.t("Preview of the replay");
     let body = html! {
         div.narrow {
@@ -265,7 +264,7 @@ fn preview_page(
                 p {
                     strong {
                         @if found.at_least { (cx.f("At least {count} deliveries are tried again.", &[("count", &number)])) }
-                        @else { (cx.n(found.found, "1 delivery is tried again.", "{count} deliveries are tried again.").replace(&found.found.to_string(), &number)) }
+                        @else { (cx.n(found.found, "1 delivery is tried again.", "{count} deliveries are tried again.")) }
                     }
                 }
             }
@@ -306,7 +305,7 @@ fn preview_page(
 fn sample_table(cx: &Cx<'_>, destination: &Destination, sample: &Sample) -> Markup {
     let id = destination.id.as_str();
     html! {
-        section {
+        section.detail {
             h2 { (cx.t("The newest of them")) }
             div.table { table.list {
                 caption.vh { (cx.t("The newest of them")) }
@@ -331,7 +330,7 @@ fn sample_table(cx: &Cx<'_>, destination: &Destination, sample: &Sample) -> Mark
     }
 }
 
-/// The fields of a request from a form or a link.
+/// A field of a form or a link.
 fn texts(params: &Params, name: &str) -> String {
     params.text(name).trim().to_owned()
 }

@@ -182,8 +182,11 @@ pub(crate) fn destination_head(cx: &Cx<'_>, destination: &Destination, failures:
     html! {
         div.head {
             div.title { h1 { (cx.name_of(destination)) } (destination_pill(cx, destination, failures)) }
-            @if cx.may(Capability::Write) {
-                div.actions { a.btn href=(cx.href(Route::Test(id))) { (cx.t("Send test event")) } }
+            div.actions {
+                @if tab == Tab::Deliveries && cx.may(Capability::Retry) {
+                    a.btn href=(cx.href(Route::Replay(id))) { (icon(Icon::Retry)) (cx.t("Replay failed deliveries…")) }
+                }
+                @if cx.may(Capability::Write) { a.btn href=(cx.href(Route::Test(id))) { (cx.t("Send test event")) } }
             }
             p.target { (destination.target) }
         }

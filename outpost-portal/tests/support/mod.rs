@@ -334,3 +334,22 @@ impl Browser {
         if seen.status.is_redirection() && to.starts_with(self.portal.mount()) { self.get(&to).await } else { seen }
     }
 }
+
+impl Browser {
+    /// A request with these headers and no others but the cookies; what it sets is not kept.
+    pub async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Seen {
+        let mut request = Request::builder().method(method).uri(path);
+        if !self.cookies.is_empty() {
+            let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            request = request.header("cookie", cookies.join("; "));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.portal.clone().call(request.body(Full::new(body.into())).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Seen { status: parts.status, headers: parts.headers, text, bytes, at: path.to_owned() }
+    }
+}

@@ -6,6 +6,7 @@ use outpost_core::{Delivery, DeliveryFilter, Destination, Direction, PageRequest
 use super::Found;
 use crate::cx::Cx;
 use crate::route::Route;
+use crate::time::{clock, day};
 use crate::view::{delivery_pill, outcome_code};
 
 /// How many rows the list has, and how many of them are newer where there are enough.
@@ -57,7 +58,7 @@ fn around(mut rows: Vec<Delivery>, delivery: &Delivery) -> Neighbours {
 
 impl Neighbours {
     pub(super) fn table(&self, cx: &Cx<'_>, found: &Found) -> Markup {
-        let id = found.destination.id.as_str();
+        let (id, zone) = (found.destination.id.as_str(), &cx.prefs.zone.1);
         html! {
             div.table { table.list {
                 caption.vh { (cx.t("Deliveries around this one")) }
@@ -70,12 +71,13 @@ impl Neighbours {
                 tbody {
                     @for row in &self.rows {
                         @let here = row.key == found.delivery.key;
-                        @let at = crate::time::short(row.created_at, &cx.prefs.zone.1);
+                        @let at = format!("{} {}", day(row.created_at, zone), clock(row.created_at, zone));
                         tr.sel[here] {
                             th scope="row" {
                                 a.rowlink href=(cx.href(Route::Delivery(id, row.key.event.as_str()))) aria-current=[here.then_some("page")]
                                     aria-label=(cx.f("{time}, {topic}, event {event}", &[("time", &at), ("topic", &row.topic), ("event", &row.key.event)])) {
-                                    (cx.time_short(row.created_at))
+                                    // Without the seconds, for which there is no room.
+                                    time datetime=(row.created_at) title=(crate::time::full(row.created_at, zone)) { (day(row.created_at, zone)) " " (clock(row.created_at, zone)) }
                                 }
                             }
                             td { (delivery_pill(cx, row)) }

@@ -25,7 +25,7 @@ pub(in crate::pages) async fn progress(cx: &Cx<'_>, job: &str) -> Answer {
     let running = replay.state == ReplayState::Running;
     let reload = running.then_some(AGAIN);
     let body = html! {
-        div data-refresh=[reload] {
+        div.detail data-refresh=[reload] {
             div.head {
                 div.title { h1 { (cx.t("Replay")) } (pill(cx, replay.state)) }
                 @if running && cx.may(Capability::Retry) {
@@ -39,7 +39,7 @@ pub(in crate::pages) async fn progress(cx: &Cx<'_>, job: &str) -> Answer {
             }
             (facts(cx, &replay, destination.as_ref()))
             @if destination.is_some() {
-                section {
+                section.detail {
                     h2 { (cx.t("What became of them")) }
                     p { (cx.t("The replay asks for attempts; they are made at the destination’s pace. The deliveries tell how they ended.")) }
                     div.actions { a.btn href=(deliveries(cx, &replay)) { (cx.t("See the deliveries")) } }
@@ -113,10 +113,6 @@ fn facts(cx: &Cx<'_>, replay: &Replay, destination: Option<&Destination>) -> Mar
                     None => { code { (replay.destination_id) } " " span.tag { (cx.t("deleted")) } }
                 }
             }
-            dt { (cx.t("Found")) }
-            dd { (grouped(replay.found)) }
-            dt { (cx.t("Asked for")) }
-            dd { (grouped(replay.requested)) }
             dt { (cx.t("Started")) }
             dd { (cx.time(replay.created_at)) }
             dt { (if replay.state == ReplayState::Running { cx.t("Last step") } else { cx.t("Ended") }) }
@@ -139,7 +135,7 @@ fn deliveries(cx: &Cx<'_>, replay: &Replay) -> Href {
     }
     // A minute more, because the field has no seconds.
     if let Some(until) = replay.request.until {
-        to = to.with("to", field(until.after(std::time::Duration::from_secs(59)), zone));
+        to = to.with("until", field(until.after(std::time::Duration::from_secs(59)), zone));
     }
     to
 }

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use outpost_core::{Capabilities, Capability, Fault, NewEvent, Operation, PortalLink, StoreErrorKind, Theme, Times};
+use outpost_core::{
+    Capabilities, Capability, DeliveryFilter, DestinationId, Fault, NewDestination, NewEvent, Operation, PageRequest,
+    PortalLink, StoreErrorKind, Theme, Times, Topics,
+};
 
 use crate::{Answer, Host, text};
 
@@ -17,7 +20,9 @@ pub(crate) async fn answer(host: &Host, request: Request<Incoming>) -> Answer {
         url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
     let get = |name: &str| query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     match path.as_str() {
-        "/sink/ok" | "/sink/fail" | "/sink/slow" | "/sink/page" | "/sink/large" => sink(host, &path, request).await,
+        "/sink/ok" | "/sink/fail" | "/sink/slow" | "/sink/page" | "/sink/large" | "/sink/hostile" => {
+            sink(host, &path, request).await
+        }
         "/control/last" => {
             let last = host.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
             text(StatusCode::OK, last.to_string())
@@ -69,6 +74,36 @@ pub(crate) async fn answer(host: &Host, request: Request<Incoming>) -> Answer {
                 Err(error) => text(StatusCode::BAD_REQUEST, error.to_string()),
             }
         }
+        "/control/destination" => {
+            let sink = get("sink").unwrap_or("ok");
+            let mut new = NewDestination::webhook(format!("http://{}/sink/{sink}", host.address));
+            if let Some(id) = get("id") {
+                new = new.id(DestinationId::new(id).expect("an id"));
+            }
+            new = new.topics(get("topic").map_or_else(Topics::all, |topic| Topics::new([topic]).expect("a topic")));
+            if let Some(name) = get("name") {
+                new = new.name(name);
+            }
+            match host.outpost.destinations().create(get("tenant").unwrap_or("acme"), new).await {
+                Ok(made) => text(StatusCode::OK, made.id.to_string()),
+                Err(error) => text(StatusCode::BAD_REQUEST, error.to_string()),
+            }
+        }
+        "/control/state" => {
+            let tenant = get("tenant").unwrap_or("acme");
+            let destinations = host.outpost.destinations().list(tenant).await.expect("a list");
+            let page = PageRequest { limit: 100, ..PageRequest::default() };
+            let deliveries =
+                host.outpost.deliveries().list(tenant, &DeliveryFilter::default(), &page).await.expect("a list");
+            text(StatusCode::OK, format!("{destinations:#?}\n{:#?}", deliveries.items))
+        }
+        // As another site would try it.
+        "/control/form" => {
+            let url = get("url").unwrap_or_default().replace('"', "%22");
+            html(format!(
+                "<!doctype html><title>other</title><form method=post action=\"{url}\"><button>go</button></form>"
+            ))
+        }
         "/control/frame" => {
             let url = get("url").unwrap_or_default().replace('"', "%22");
             let page =
@@ -113,9 +148,21 @@ async fn sink(host: &Host, path: &str, request: Request<Incoming>) -> Answer {
             text(StatusCode::OK, "late")
         }
         "/sink/large" => text(StatusCode::BAD_GATEWAY, "x".repeat(1 << 20)),
+        "/sink/hostile" => hostile(),
         "/sink/page" => html("<p>fine</p>".to_owned()),
         _ => text(StatusCode::OK, r#"{"received":true}"#),
     }
+}
+
+/// An answer of which nothing may be taken at its word.
+fn hostile() -> Answer {
+    let mut body = crate::seed::HOSTILE.as_bytes().to_vec();
+    body.extend_from_slice(b"\0\xff\xfe<script>alert(3)</script>\r\n\x1b[31mred");
+    let mut response = text(StatusCode::IM_A_TEAPOT, body);
+    let value = header::HeaderValue::from_bytes(b"\"><script>alert(4)</script>\xe2\x80\xae").expect("a header");
+    response.headers_mut().insert("x-hostile", value);
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/html"));
+    response
 }
 
 trait MapStatus {

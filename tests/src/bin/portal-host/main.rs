@@ -2,20 +2,24 @@
 //!
 //! `portal-host [DELIVERIES]` serves on three ports and prints `ready A B C`:
 //!
-//! - A, `http://127.0.0.1`: the portal under `/webhooks`; receivers `/sink/ok`, `/sink/fail`, `/sink/slow`,
-//!   `/sink/page`; and what a test needs: `/control/link?tenant=…` (a fresh link, as text; `theme`, `return_to`,
-//!   `caps`), `/control/token`, `/control/fault?on=scan|fetch|rollups|none`, `/control/publish?tenant=…&topic=…&data=…`,
+//! - A, `http://127.0.0.1`: the portal under `/webhooks`, another under `/own/portal` behind the host's own login, one
+//!   of any accent under `/accent/RRGGBB`; receivers `/sink/ok`, `/sink/fail`, `/sink/slow`, `/sink/page`,
+//!   `/sink/large`, `/sink/hostile`; and what a test needs: `/control/link?tenant=…` (a fresh link, as text; `theme`,
+//!   `return_to`, `caps`), `/control/token`, `/control/fault?on=scan|fetch|rollups|apply|none`,
+//!   `/control/publish?tenant=…&topic=…&data=…`, `/control/destination?tenant=…&id=…&name=…&sink=…&topic=…`,
+//!   `/control/state?tenant=…` (all of its destinations and newest deliveries, to see whether anything changed),
 //!   `/control/last` (the last request to a receiver, as JSON), `/control/frame?url=…` (a page with a frame),
-//!   `/control/state` (the session of the host for the portal under `/own/portal`).
+//!   `/control/form?url=…` (a page with a form that posts there), `/control/login?tenant=…` (the host's own login).
 //! - B, `http://localhost`: another portal at the root, that pages of A may frame, with another accent.
 //! - C, `http://127.0.0.1`: a proxy in front of A that takes `/a/b` off the path.
 
 mod control;
 mod seed;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,6 +60,8 @@ struct Host {
     framed: Portal,
     /// Behind a proxy that takes its prefix off.
     behind: Portal,
+    /// Each with the accent that names it, made when it is first asked for.
+    accents: Mutex<HashMap<String, Portal>>,
     last: Mutex<serde_json::Value>,
     address: SocketAddr,
 }
@@ -125,6 +131,7 @@ async fn main() {
         behind: portal(format!("http://{at_c}/a/b")).build().expect("a portal"),
         outpost,
         faults,
+        accents: Mutex::default(),
         last: Mutex::default(),
         address: at_a,
     });
@@ -179,7 +186,23 @@ async fn main_host(host: &Host, request: Request<Incoming>) -> Answer {
     if path.starts_with("/own/portal") {
         return call(&host.own, request).await;
     }
+    if let Some(hex) = path.strip_prefix("/accent/").and_then(|rest| rest.split('/').next()) {
+        let portal = accented(host, hex);
+        return call(&portal, request).await;
+    }
     control::answer(host, request).await
+}
+
+fn accented(host: &Host, hex: &str) -> Portal {
+    let build = || {
+        Portal::builder(host.outpost.clone())
+            .public_url(format!("http://{}/accent/{hex}", host.address))
+            .referer_url(format!("http://{}/host", host.address))
+            .accent_color(format!("#{hex}"))
+            .build()
+            .expect("an accent")
+    };
+    host.accents.lock().unwrap_or_else(PoisonError::into_inner).entry(hex.to_owned()).or_insert_with(build).clone()
 }
 
 /// Takes the prefix off, as proxies do.

@@ -30,6 +30,8 @@ pub(crate) async fn everything(outpost: &Outpost, own: &str, deliveries: u32) {
     destination(outpost, "acme", "staging", "Staging", format!("{own}/sink/page"), topics(&["order.created"])).await;
     destination(outpost, "acme", "hostile", HOSTILE, format!("{own}/sink/ok?x=%22%3E%3Cscript%3E"), Topics::all())
         .await;
+    let target = format!("{own}/sink/hostile");
+    destination(outpost, "acme", "rude", "Rude receiver", target, topics(&["user.created"])).await;
     outpost.destinations().disable("acme", "hostile", HOSTILE).await.expect("disabled");
     for number in 0..24 {
         let id = format!("shop-{number:02}");
@@ -65,6 +67,7 @@ pub(crate) async fn everything(outpost: &Outpost, own: &str, deliveries: u32) {
     )
     .await;
     publish(outpost, "acme", "order.created", "evt-hostile", &serde_json::json!({ "text": HOSTILE }).to_string()).await;
+    publish(outpost, "acme", "user.created", "evt-rude", &serde_json::json!({ "text": HOSTILE }).to_string()).await;
     let mut batch = Vec::new();
     for number in 0..deliveries {
         // Some fail, most arrive; one in ten goes to two destinations.
