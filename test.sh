@@ -19,6 +19,7 @@ command -v node >/dev/null || need+=(nodejs)
 command -v npm >/dev/null || need+=(npm)
 command -v python3 >/dev/null || need+=(python3)
 command -v openssl >/dev/null || need+=(openssl)
+command -v go >/dev/null || need+=(golang-go)
 if [ "${#need[@]}" -gt 0 ]; then
     echo "missing, to be installed: ${need[*]}"
     if [ "$(id -u)" = 0 ]; then
