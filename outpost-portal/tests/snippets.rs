@@ -123,7 +123,7 @@ fn go(dir: &Path) -> Vec<&'static str> {
         body, _ := os.ReadFile(\"body.bin\")\n\
         if err := webhooks.Verify(header, body); err != nil {\nfmt.Println(err)\nos.Exit(1)\n}\n}\n";
     fs::write(dir.join("main.go"), main).unwrap();
-    fs::write(dir.join("go.mod"), "module check\n\ngo 1.20\n").unwrap();
+    fs::write(dir.join("go.mod"), "module check\n\ngo 1.19\n").unwrap();
     let built = Command::new("go")
         .args(["build", "-o", "check", "."])
         .env("GOTOOLCHAIN", "local")

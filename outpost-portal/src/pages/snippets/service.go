@@ -35,12 +35,12 @@ END_TIME
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write(body)
 	expected := []byte(hex.EncodeToString(mac.Sum(nil)))
-	list, found := strings.CutPrefix(header.Get("HEADER_SIGNATURE"), "v0=")
-	if !found {
+	list := header.Get("HEADER_SIGNATURE")
+	if !strings.HasPrefix(list, "v0=") {
 		return errors.New("no signature")
 	}
 	// There are two signatures while an old secret is still valid.
-	for _, given := range strings.Split(list, ",") {
+	for _, given := range strings.Split(strings.TrimPrefix(list, "v0="), ",") {
 		if hmac.Equal([]byte(given), expected) {
 			return nil
 		}

@@ -15,9 +15,10 @@ import (
 // Verify tells why a request is not to be trusted; nil: it is genuine and not older than five minutes.
 // body: the bytes as they came, before any parsing.
 func Verify(header http.Header, body []byte) error {
-	encoded, found := strings.CutPrefix(os.Getenv("WEBHOOK_SECRET"), "whsec_")
-	key, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(encoded, "="))
-	if !found || err != nil || len(key) == 0 {
+	secret := os.Getenv("WEBHOOK_SECRET")
+	encoded := strings.TrimRight(strings.TrimPrefix(secret, "whsec_"), "=")
+	key, err := base64.RawStdEncoding.DecodeString(encoded)
+	if !strings.HasPrefix(secret, "whsec_") || err != nil || len(key) == 0 {
 		return errors.New("WEBHOOK_SECRET is not set")
 	}
 
