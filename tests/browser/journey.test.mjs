@@ -187,7 +187,7 @@ test('with scripts off nothing is shown that needs them, and filters can be appl
   assert.match(page.url(), /q=billing/)
   assert.equal(await page.locator('tbody tr').count(), 1)
   await page.goto(to('destinations/new/webhook'))
-  const rows = page.getByLabel(/header name/i)
+  const rows = page.getByLabel(/^Name \d/)
   for (const details of await page.locator('main details:not([open]) > summary').all()) await details.click()
   const before = await rows.count()
   await follow(page, page.getByRole('button', { name: /add.*(header|row)/i }).first())

@@ -10,6 +10,10 @@
 import { follow } from './lib.mjs'
 
 const submit = name => page => follow(page, page.getByRole('main').getByRole('button', { name }))
+const previewAll = async page => {
+  await page.locator('input[name=what][value=all]').check()
+  return submit('Preview')(page)
+}
 const at = (name, path, more = {}) => ({ name, path, who: 'acme', status: 200, ...more })
 
 const destinations = [
@@ -43,8 +47,16 @@ const destination = [
   at('settings', 'destinations/orders/settings'),
   at('settings-hostile', 'destinations/hostile/settings'),
   at('settings-read-only', 'destinations/orders/settings', { who: 'reader', shares: true, status: [200, 403] }),
+  at('settings-wrong', 'destinations/orders/settings', {
+    status: 422,
+    act: async page => {
+      await page.getByLabel('URL', { exact: true }).fill('no url')
+      return submit('Save endpoint')(page)
+    },
+  }),
   at('secret', 'destinations/orders/secret'),
   at('secret-revealed', 'destinations/orders/secret', { act: submit(/reveal|show/i), shares: true }),
+  at('secret-checked', 'destinations/orders/secret', { act: submit('Check signature'), shares: true, status: [200, 422] }),
   at('secret-read-only', 'destinations/orders/secret', { who: 'reader', shares: true, status: [200, 403] }),
   at('disable', 'destinations/orders/disable'),
   at('enable', 'destinations/staging/enable'),
@@ -71,7 +83,14 @@ const deliveries = [
   at('delivery-hostile-response', 'destinations/rude/deliveries/evt-rude'),
   at('delivery-read-only', 'destinations/billing/deliveries/evt-failed', { who: 'reader', shares: true }),
   at('replay', 'destinations/billing/replay'),
-  at('replay-preview', 'destinations/billing/replay', { act: submit(/preview|continue|count/i), shares: true }),
+  at('replay-nothing', 'destinations/billing/replay', { act: submit('Preview'), shares: true }),
+  at('replay-preview', 'destinations/rude/replay', { act: previewAll }),
+  at('replay-progress', 'destinations/rude/replay', {
+    act: async page => {
+      await previewAll(page)
+      return submit(/^Replay \d/)(page)
+    },
+  }),
 ]
 
 const account = [
