@@ -27,6 +27,7 @@ impl Queue {
         };
         let text = || FieldKind::Text { minlength: Some(3), maxlength: Some(20), pattern: None };
         let descriptor = Descriptor {
+            signing: None,
             kind: "queue",
             label: "Queue",
             description: "A queue.",

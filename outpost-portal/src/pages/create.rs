@@ -127,7 +127,7 @@ fn writer(cx: &Cx<'_>) -> Result<(), Fault> {
 /// What the tenant's destinations are called.
 async fn called(cx: &Cx<'_>) -> Result<Vec<String>, Fault> {
     let all = cx.outpost.destinations().list(cx.tenant()).await?;
-    Ok(all.iter().map(|destination| cx.name_of(destination).to_owned()).collect())
+    Ok(all.iter().map(|destination| cx.name_of(destination)).collect())
 }
 
 /// The page in place of the form when no more may be added.

@@ -128,7 +128,7 @@ async fn patch(
         Part::General => {
             let all = cx.outpost.destinations().list(cx.tenant()).await?;
             let others = all.iter().filter(|other| other.incarnation != destination.incarnation);
-            let others: Vec<String> = others.map(|other| cx.name_of(other).to_owned()).collect();
+            let others: Vec<String> = others.map(|other| cx.name_of(other)).collect();
             patch.name = Some(fields::read_name(cx, form, &others, wrong));
         }
         Part::Topics => patch.topics = Choice::posted(cx, form).read(cx, Some(&destination.topics), wrong),
