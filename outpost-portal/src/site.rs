@@ -336,7 +336,7 @@ impl PortalBuilder {
             Some(_) => self.web_url(PUBLIC_URL, problems),
             None => tokens.portal_url().and_then(|url| Url::parse(url).ok()),
         };
-        let mount = self.text(MOUNT).unwrap_or_else(|| public.as_ref().map_or("/", |url| url.path()));
+        let mount = self.text(MOUNT).unwrap_or_else(|| public.as_ref().map_or("/", Url::path));
         let mount = Mount::new(mount, self.prefix_stripped, problems);
         let accent =
             self.text(ACCENT).and_then(|color| Accent::parse(color).map_err(|problem| problems.push(problem)).ok());
