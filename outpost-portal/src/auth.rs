@@ -50,7 +50,8 @@ pub struct Principal {
     pub tenant: String,
     /// What the user may do.
     pub capabilities: Capabilities,
-    /// A value that is the session's own and ends with it, such as its id. Forms are bound to it; it is never shown.
+    /// A value that is the session's own and ends with it, such as its id; not empty. Forms are bound to it; it is
+    /// never shown.
     pub binding: String,
     /// The user's name, for the audit log.
     pub name: String,
@@ -103,6 +104,10 @@ impl Site {
             }
             Err(error) => return Err(error),
         };
+        if principal.binding.is_empty() {
+            // Forms would be good in every session.
+            return Err(Error::new(ErrorKind::Internal, "authenticate", "the authenticator gives no binding"));
+        }
         let actor = Actor::Tenant {
             tenant: tenant.id.clone(),
             incarnation: tenant.incarnation,
@@ -111,7 +116,8 @@ impl Site {
         Ok(Some(Who {
             actor,
             tenant: tenant.id.to_string(),
-            binding: principal.binding,
+            // One session may switch between tenants, and a form of one of them must not act on another.
+            binding: format!("{}/{}", tenant.incarnation.as_i64(), principal.binding),
             name: principal.name,
             session: None,
         }))

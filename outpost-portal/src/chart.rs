@@ -121,7 +121,8 @@ pub(crate) fn bar_cell(value: u64, max: u64, class: &str) -> Markup {
 }
 
 /// The end of an axis that holds `value` in at most four even steps: 90 gives 100, 0 gives 1.
-pub(crate) fn nice_max(value: u64) -> u64 {
+#[cfg(test)]
+fn nice_max(value: u64) -> u64 {
     u64::try_from(scale(value.into()).0).unwrap_or(u64::MAX)
 }
 

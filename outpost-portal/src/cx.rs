@@ -144,9 +144,9 @@ impl Cx<'_> {
         Ok(self.outpost.destinations().get(self.tenant(), id).await?)
     }
 
-    /// The name that pages call a destination by.
-    pub(crate) fn name_of<'d>(&self, destination: &'d Destination) -> &'d str {
-        destination.name.as_deref().unwrap_or_else(|| destination.id.as_str())
+    /// The name that pages call a destination by, without characters that could mislead.
+    pub(crate) fn name_of(&self, destination: &Destination) -> String {
+        crate::view::code::one_line(destination.name.as_deref().unwrap_or_else(|| destination.id.as_str()))
     }
 
     /// A time in the user's zone, with the seconds and the zone.
@@ -162,7 +162,7 @@ impl Cx<'_> {
     }
 
     /// `in 8 min`, `3 h ago`, or `now`.
-    pub(crate) fn from_now(&self, at: Timestamp) -> String {
+    pub(crate) fn until_or_ago(&self, at: Timestamp) -> String {
         let (ahead, past) = (at.since(self.now), self.now.since(at));
         if ahead >= Duration::from_secs(1) {
             self.f("in {time}", &[("time", &crate::time::span(ahead))])

@@ -336,8 +336,8 @@ impl PortalBuilder {
             Some(_) => self.web_url(PUBLIC_URL, problems),
             None => tokens.portal_url().and_then(|url| Url::parse(url).ok()),
         };
-        let mount = self.text(MOUNT).map_or_else(|| public.as_ref().map_or("/", |url| url.path()), |path| path);
-        let mount = Mount::new(mount, self.prefix_stripped, problems)?;
+        let mount = self.text(MOUNT).unwrap_or_else(|| public.as_ref().map_or("/", |url| url.path()));
+        let mount = Mount::new(mount, self.prefix_stripped, problems);
         let accent =
             self.text(ACCENT).and_then(|color| Accent::parse(color).map_err(|problem| problems.push(problem)).ok());
         let forced_theme = self.text(FORCE_THEME).and_then(|text| {
@@ -360,7 +360,7 @@ impl PortalBuilder {
         let mut ancestors = Vec::new();
         for origin in &self.frame_ancestors {
             match Url::parse(origin) {
-                Ok(url) if matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none() => {
+                Ok(url) if is_web(&url) && url.path() == "/" && url.query().is_none() => {
                     ancestors.push(url.origin().ascii_serialization());
                 }
                 _ => problems.push(Problem::new("frame_ancestors", "must be origins such as https://app.example.com")),
@@ -422,7 +422,7 @@ impl PortalBuilder {
             keys: Keys::new(derived?),
             language: self.language.clone(),
             audit: self.audit.clone(),
-            mount,
+            mount: mount?,
             assets,
             offers,
             types,
@@ -432,19 +432,23 @@ impl PortalBuilder {
     fn web_url(&self, name: &'static str, problems: &mut Vec<Problem>) -> Option<Url> {
         let text = self.text(name)?;
         match Url::parse(text) {
-            Ok(url)
-                if matches!(url.scheme(), "http" | "https")
-                    && url.username().is_empty()
-                    && url.password().is_none() =>
-            {
-                Some(url)
-            }
+            Ok(url) if is_web(&url) => Some(url),
             _ => {
                 problems.push(Problem::new(name, "must be an http or https URL without user name and password"));
                 None
             }
         }
     }
+}
+
+/// Whether it is an http or https URL without user name and password, whose host can stand in a security policy: the
+/// parser lets a `;` pass, which would begin another directive there.
+fn is_web(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte))
 }
 
 impl fmt::Debug for PortalBuilder {

@@ -1,6 +1,6 @@
 //! Forms that are drawn from what a transport says of itself: every kind of field, in both forms.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 
@@ -27,6 +27,7 @@ impl Queue {
         };
         let text = || FieldKind::Text { minlength: Some(3), maxlength: Some(20), pattern: None };
         let descriptor = Descriptor {
+            signing: None,
             kind: "queue",
             label: "Queue",
             description: "A queue.",

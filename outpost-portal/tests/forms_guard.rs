@@ -1,6 +1,6 @@
 //! Forms: only ours are taken, whole, in time and from the session they were made for.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/routes.rs"]
 mod routes;
@@ -163,10 +163,11 @@ async fn only_forms_are_taken_and_only_whole_ones() {
         let start = body("&y=");
         format!("{start}{}", "y".repeat((1 << 20) + over - start.len()))
     };
-    for (form, status) in [(fields(1999), 303), (fields(2000), 303), (fields(2001), 413)]
-        .into_iter()
-        .chain([(megabyte(0), 303), (megabyte(1), 413), (megabyte(1 << 20), 413)])
-    {
+    for (form, status) in [(fields(1999), 303), (fields(2000), 303), (fields(2001), 413)].into_iter().chain([
+        (megabyte(0), 303),
+        (megabyte(1), 413),
+        (megabyte(1 << 20), 413),
+    ]) {
         let length = form.len();
         let seen = browser.raw("POST", "/webhooks/preferences", &[FORM], form).await;
         assert_eq!(seen.status, status, "{length} bytes");

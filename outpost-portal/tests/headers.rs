@@ -1,6 +1,6 @@
 //! The headers of every kind of answer.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/routes.rs"]
 mod routes;
@@ -52,7 +52,9 @@ fn page(what: &str, seen: &Seen, status: u16) {
     assert_eq!(seen.header("cache-control"), "no-store", "{what}");
     if status != 303 {
         assert_eq!(seen.header("content-type"), "text/html; charset=utf-8", "{what}");
-        for inline in [" style=", "<style", " onclick=", " onload=", "javascript:", "<script>", "http-equiv=\"Content-S"] {
+        for inline in
+            [" style=", "<style", " onclick=", " onload=", "javascript:", "<script>", "http-equiv=\"Content-S"]
+        {
             seen.must_not_have(inline);
         }
     }
@@ -132,7 +134,8 @@ async fn addresses_with_something_secret_are_told_to_nobody() {
     assert_eq!((asked.header("referrer-policy"), asked.header("content-encoding")), ("no-referrer", ""));
     browser.headers.clear();
     let secret = browser.get("/destinations/acme-shop/secret").await;
-    let kept = stage.outpost.destinations().get("acme", "acme-shop").await.unwrap().credentials.expose()["secret"].clone();
+    let kept =
+        stage.outpost.destinations().get("acme", "acme-shop").await.unwrap().credentials.expose()["secret"].clone();
     secret.must_not_have(&kept);
     assert_eq!(secret.header("referrer-policy"), "same-origin");
     browser.headers = vec![("accept-encoding", "gzip".to_owned())];

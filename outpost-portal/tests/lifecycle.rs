@@ -1,6 +1,6 @@
 //! Disabling, enabling and deleting, and what the pages say of it.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod support;
 

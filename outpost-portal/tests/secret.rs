@@ -1,6 +1,6 @@
 //! The signing secret: masked, shown once, replaced, and used to check a signature without being shown.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod support;
 

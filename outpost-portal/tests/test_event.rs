@@ -1,6 +1,6 @@
 //! Test events: sent at once, shown as they went, and gone after a day.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod support;
 

@@ -1,7 +1,7 @@
 // What pages do: filters, pages of lists, live lists, forms that were wrong, and a store that fails.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { A, control, enter, follow, withFault } from './lib.mjs'
+import { control, enter, follow, withFault } from './lib.mjs'
 
 const rows = page => page.locator('main tbody tr a.rowlink').evaluateAll(all => all.map(one => one.getAttribute('href').split('?')[0]))
 
@@ -24,7 +24,7 @@ test('filters stand in the address, and each chip removes its own', async () => 
   await other.close()
   const chips = page.locator('a.chip')
   assert.equal(await chips.count(), 3)
-  await chips.nth(1).click()
+  await page.getByRole('link', { name: 'Remove the filter Response: 2xx' }).click()
   await page.waitForURL(url => !url.searchParams.has('code'))
   assert.deepEqual([...new URL(page.url()).searchParams.keys()].filter(key => key !== 'code').sort(), ['status', 'topic'])
   assert.equal(await chips.count(), 2)
@@ -147,7 +147,7 @@ test('every form of a page that was wrong puts the focus on what is wrong', asyn
 
 test('a store that fails takes down no more than it must', async () => {
   const { page, to, close } = await enter('acme')
-  await withFault('scan', async () => {
+  await withFault('scan,fetch', async () => {
     for (const path of ['', 'destinations/orders/deliveries', 'activity']) {
       const response = await page.goto(to(path))
       assert.equal(response.status(), 503, path)
@@ -184,14 +184,23 @@ test('a second click does nothing a second time', async () => {
   await control('destination', { id: 'twice', name: 'Twice', topic: 'user.deleted', sink: 'slow' })
   const event = await control('publish', { topic: 'user.deleted' })
   const { page, to, close } = await enter('acme')
-  await page.goto(to('destinations/orders/deliveries/evt-2'))
+  const here = to(`destinations/twice/deliveries/${event}`)
+  for (let tries = 0; tries < 20; tries++) {
+    await page.goto(here)
+    if (await page.locator('form[action$="/retry"]').count()) break
+    await page.waitForTimeout(500)
+  }
   const form = page.locator('form[action$="/retry"]')
   const answers = await form.evaluate(async form => {
     const send = () => fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)) })
     return (await Promise.all([send(), send()])).map(answer => answer.status)
   })
   assert.ok(answers.every(status => status === 200), `${answers}`)
-  assert.ok(event)
+  // One more than the automatic ones, which are as many as they were.
+  await page.waitForTimeout(4000)
+  await page.goto(here)
+  const manual = await page.locator('ol.ladder').getByText(/manual/).count()
+  assert.equal(manual, 1)
   await close()
 })
 
@@ -205,11 +214,12 @@ test('what is opened from a list is in the first screen of a phone, and states a
     const box = await page.locator('tbody .pill').first().boundingBox()
     assert.ok(box.x >= 0 && box.x + box.width <= 390, `${path}: ${JSON.stringify(box)}`)
   }
-  await page.setViewportSize({ width: 1280, height: 800 })
-  await page.goto(to('?q=shop'))
-  const row = await page.locator('tbody tr').first().boundingBox()
-  assert.ok(row.y <= 240, `the first row is at ${row.y}`)
   await close()
+  // Where nothing is wrong the list begins high up.
+  const many = await enter('many')
+  const row = await many.page.locator('tbody tr').first().boundingBox()
+  assert.ok(row.y <= 240, `the first row is at ${row.y}`)
+  await many.close()
 })
 
 test('a cURL command sends the same bytes', async t => {
@@ -222,6 +232,5 @@ test('a cURL command sends the same bytes', async t => {
   const last = JSON.parse(await control('last'))
   assert.equal(last.body, payload)
   assert.equal(last.headers['webhook-id'], 'evt-1')
-  assert.ok(A)
   await close()
 })

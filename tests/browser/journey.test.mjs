@@ -2,7 +2,7 @@
 // scripts off.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { A, control, enter, none } from './lib.mjs'
+import { A, control, enter, follow, none } from './lib.mjs'
 
 /** Goes about as somebody with a mouse does, and waits for the page that follows. */
 class Mouse {
@@ -183,14 +183,14 @@ test('with scripts off nothing is shown that needs them, and filters can be appl
   }
   await page.goto(to(''))
   await page.getByLabel('Search').fill('billing')
-  await page.getByRole('button', { name: 'Apply' }).click()
-  await page.waitForURL(/q=billing/)
+  await follow(page, page.getByRole('button', { name: 'Apply' }))
+  assert.match(page.url(), /q=billing/)
   assert.equal(await page.locator('tbody tr').count(), 1)
   await page.goto(to('destinations/new/webhook'))
   const rows = page.getByLabel(/header name/i)
   for (const details of await page.locator('main details:not([open]) > summary').all()) await details.click()
   const before = await rows.count()
-  await page.getByRole('button', { name: /add.*(header|row)/i }).first().click()
+  await follow(page, page.getByRole('button', { name: /add.*(header|row)/i }).first())
   assert.equal(await rows.count(), before + 1)
   await close()
 })

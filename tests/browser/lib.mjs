@@ -134,12 +134,8 @@ export async function open(session, entry) {
   return entry.fault ? withFault(entry.fault, go) : go()
 }
 
-/** Clicks something that leads to another page, and gives that page's response. */
+/** Clicks something that leads to another page, and gives that page's response once it is there. */
 export async function follow(page, locator) {
-  const [response] = await Promise.all([
-    page.waitForResponse(response => response.request().isNavigationRequest() && ![302, 303].includes(response.status())),
-    locator.click(),
-  ])
-  await page.waitForLoadState('load')
+  const [response] = await Promise.all([page.waitForNavigation({ waitUntil: 'load' }), locator.click()])
   return response
 }

@@ -21,13 +21,14 @@ for (const [name, mount] of Object.entries(MOUNTS)) {
     const queue = [mount, `${mount}destinations/billing`, `${mount}destinations/billing/deliveries/evt-failed`]
     const known = new Set(queue)
     const shapes = new Map()
+    const from = new Map()
     const wrong = []
     let visited = 0
     while (queue.length) {
       const url = queue.shift()
       visited++
       const found = await on.page.evaluate(visit, url)
-      if (found.status !== 200) wrong.push(`${url}: ${found.status}, linked from ${found.from}`)
+      if (found.status !== 200) wrong.push(`${url}: ${found.status}, linked from ${from.get(url)}`)
       if (found.kind === 'text/html') {
         if (found.h1 !== 1) wrong.push(`${url}: not a page of ours`)
         for (const lost of found.lost) wrong.push(`${url}: nothing has the id ${lost}`)
@@ -47,6 +48,7 @@ for (const [name, mount] of Object.entries(MOUNTS)) {
         if (count > PER_SHAPE) continue
         shapes.set(shape(plain), count)
         known.add(plain)
+        from.set(plain, url)
         queue.push(plain)
       }
       for (const asset of found.assets) {

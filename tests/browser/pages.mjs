@@ -98,7 +98,7 @@ const outside = [
 const errors = [
   at('error-not-found', 'nothing/here', { status: 404 }),
   at('error-method', 'logout', { status: 405 }),
-  at('error-store-list', '', { fault: 'scan', status: 503 }),
+  at('error-store-list', '', { fault: 'fetch', status: 503 }),
   at('error-store-deliveries', 'destinations/orders/deliveries', { fault: 'scan', status: 503, shares: true }),
   at('error-form-too-old', 'preferences', {
     status: 403,

@@ -73,6 +73,11 @@ test('the cookie is for the portal alone, and out of the reach of scripts', asyn
   await close()
 })
 
+/** Whether the portal is in the page's frame, and not what a browser shows in its place. */
+async function shown(page) {
+  return await page.frames()[1].getByRole('heading', { level: 1, name: 'You are signed out' }).count() > 0
+}
+
 test('no other site may frame the portal, unless it is named', async () => {
   const context = await (await browser()).newContext({ viewport: { width: 1100, height: 900 } })
   const page = await context.newPage()
@@ -80,8 +85,7 @@ test('no other site may frame the portal, unless it is named', async () => {
   const frame = async url => {
     heard.errors.length = 0
     await page.goto(`${A}/control/frame?url=${encodeURIComponent(url)}`, { waitUntil: 'networkidle' })
-    const inner = page.frames()[1]
-    return await inner.locator('h1').count().catch(() => 0) > 0
+    return shown(page)
   }
   assert.equal(await frame(MOUNTS.webhooks + 'signed-out'), false, 'not even by its own origin')
   none(heard.errors.filter(text => !/frame/i.test(text)))
@@ -90,7 +94,7 @@ test('no other site may frame the portal, unless it is named', async () => {
   await page.goto(`${B}/signed-out`)
   const from = async origin => {
     await page.goto(`${origin}/control/frame?url=${encodeURIComponent(`${MOUNTS.root}signed-out`)}`, { waitUntil: 'networkidle' })
-    return await page.frames()[1].locator('h1').count().catch(() => 0) > 0
+    return shown(page)
   }
   assert.equal(await from(A.replace('127.0.0.1', 'localhost')), false, 'by another name of the same server')
   await context.close()
@@ -201,7 +205,8 @@ test('what another tenant has is not there, on any address', async () => {
 
 test('hostile data is shown and does nothing', async () => {
   const { page, heard, to, close } = await enter('acme')
-  for (const path of ['?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E', 'destinations/hostile', 'destinations/hostile/settings',
+  const turned = []
+  for (const path of ['', '?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E', 'destinations/hostile', 'destinations/hostile/settings',
     'destinations/orders/deliveries/evt-hostile', 'destinations/rude/deliveries/evt-rude', 'destinations/large/deliveries/evt-large',
     'destinations/billing/deliveries/evt-failed', 'events/evt-hostile', 'find?q=%22%3E%3Cimg%20src=x%20onerror=alert(1)%3E',
     'destinations/orders/deliveries?topic=%22%3E%3Cscript%3E&status=%3Cimg%3E&id=%00', 'activity?destination=%E2%80%AE']) {
@@ -211,8 +216,9 @@ test('hostile data is shown and does nothing', async () => {
       .filter(one => !one.matches('head > script[src*="/assets/"]')).map(one => one.outerHTML))
     none(injected, path)
     const text = await page.evaluate(() => document.documentElement.outerHTML)
-    assert.ok(!/[\u202a-\u202e\u2066-\u2069\u0000]/.test(text), `${path}: what turns text around is taken as it is`)
+    if (/[\u202a-\u202e\u2066-\u2069\u0000]/.test(text)) turned.push(path)
   }
+  none(turned, 'text can turn what is around it')
   none([...heard.dialogs, ...heard.errors])
   await close()
 })
@@ -274,12 +280,14 @@ test('who has signed out sees nothing more, not even by going back', async () =>
 test('a way back never leads out of the portal', async () => {
   const context = await (await browser()).newContext()
   const page = await context.newPage()
+  const outside = []
   for (const back of ['//evil.test', '/\\evil.test', 'https:evil.test', 'https://evil.test', '/%2f%2fevil.test',
-    '/%5cevil.test', '/x%0d%0aset-cookie:a=b', 'javascript:alert(1)', '/../../host']) {
+    '/%5cevil.test', '/x%0d%0aset-cookie:a=b', 'javascript:alert(1)', '/../../host', '/%2e%2e/%2e%2e/host', '/activity/../../host']) {
     const link = await linkInto(MOUNTS.webhooks, 'acme')
     await page.goto(`${link}&return_to=${encodeURIComponent(back)}`)
-    assert.ok(page.url().startsWith(MOUNTS.webhooks), `${back}: ${page.url()}`)
+    if (!page.url().startsWith(MOUNTS.webhooks)) outside.push(`${back}: ${page.url()}`)
   }
+  none(outside)
   await page.goto(`${await linkInto(MOUNTS.webhooks, 'acme')}&return_to=${encodeURIComponent('/activity?status=failed')}`)
   assert.match(page.url(), /\/webhooks\/activity\?status=failed/)
   await context.close()

@@ -1,7 +1,7 @@
 // Light and dark, the application's accent, and what users set in their systems.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { A, control, enter, linkInto, MOUNTS, none, violations } from './lib.mjs'
+import { A, enter, linkInto, MOUNTS, none, violations } from './lib.mjs'
 
 const ground = page => page.evaluate(() => getComputedStyle(document.body).backgroundColor)
 const [LIGHT, DARK] = ['rgb(255, 255, 255)', 'rgb(15, 17, 22)']
@@ -69,11 +69,12 @@ for (const accent of ACCENTS) {
         none(await violations(page, ['color-contrast']), `${path} ${colorScheme}`)
         const button = page.locator('.btn.primary').first()
         if (await button.count()) {
-          await button.hover()
-          none(await violations(page, ['color-contrast']), `${path} ${colorScheme}, with the pointer on a button`)
           // A button must be seen to be one, whatever its colour.
+          await page.mouse.move(0, 0)
           const edges = await button.evaluate(edge)
           assert.ok(edges.some(ratio => ratio >= 3), `${path} ${colorScheme}: edges of ${edges}`)
+          await button.hover()
+          none(await violations(page, ['color-contrast']), `${path} ${colorScheme}, with the pointer on a button`)
         }
       }
     }
@@ -144,6 +145,5 @@ test('a status is never told by its colour alone', async () => {
   assert.ok(await chart.evaluate(one => one.querySelector('title')?.textContent && one.querySelector('desc')?.textContent))
   await page.getByText('Show as table').first().click()
   assert.ok(await page.locator('details[open] table').first().isVisible())
-  assert.ok(await control('state'))
   await close()
 })

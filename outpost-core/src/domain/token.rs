@@ -99,8 +99,6 @@ pub(crate) struct Claims {
     /// When its user signed in, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     aut: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    thm: Option<Theme>,
 }
 
 impl Claims {
@@ -124,7 +122,6 @@ impl Claims {
             jti,
             sid: None,
             aut: None,
-            thm: None,
         }
     }
 
@@ -137,11 +134,6 @@ impl Claims {
     /// The same session's next token.
     pub(crate) fn prolonged(self, jti: String, now: Timestamp, idle: Duration, end: Timestamp) -> Self {
         Self { iat: now.as_seconds(), exp: ceil_seconds(now.after(idle).min(end)), jti, ..self }
-    }
-
-    /// The same with another theme.
-    pub(crate) fn themed(self, theme: Option<Theme>) -> Self {
-        Self { thm: theme, ..self }
     }
 
     /// Whether the token is one of ours, opens this door, and has not ended.
@@ -164,10 +156,6 @@ impl Claims {
     /// The session's name and when its user signed in.
     pub(crate) fn session(&self) -> Option<(&str, Timestamp)> {
         Some((self.sid.as_deref()?, Timestamp::from_millis(self.aut?)))
-    }
-
-    pub(crate) const fn theme(&self) -> Option<Theme> {
-        self.thm
     }
 
     pub(crate) fn issued_at(&self) -> Timestamp {

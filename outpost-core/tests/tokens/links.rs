@@ -17,7 +17,7 @@ async fn a_link_opens_a_session_which_acts_for_its_tenant_with_its_capabilities(
     let incarnation = outpost.tenants().get("acme").await.unwrap().incarnation;
     let tenant = session.tenant_id().clone();
     assert_eq!(session.actor(), &Actor::Tenant { tenant, incarnation, capabilities: few });
-    assert_eq!((session.tenant_id().as_str(), session.theme(), session.sid().len()), ("acme", None, 32));
+    assert_eq!((session.tenant_id().as_str(), session.sid().len()), ("acme", 32));
     let now = world.clock.now();
     assert_eq!(session.signed_in_at(), now);
     assert_eq!(session.expires_at(), now.after(30 * MINUTE));

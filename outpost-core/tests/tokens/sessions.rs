@@ -1,4 +1,4 @@
-//! Sessions: renewed, given a theme, ended.
+//! Sessions: renewed and ended.
 
 use super::*;
 
@@ -55,7 +55,6 @@ async fn a_session_in_use_is_renewed_until_its_absolute_end_and_no_further() {
     assert_eq!(session.expires_at(), end);
     assert_eq!(tokens.renew(&session), None);
     assert_refused(tokens.session(session.token()).await, "a session at its end");
-    assert_refused(tokens.session(&tokens.retheme(&session, Some(Theme::Dark))).await, "a session with another theme");
 }
 
 #[tokio::test]
@@ -71,22 +70,8 @@ async fn the_absolute_end_is_kept_to_the_millisecond() {
     assert_refused(short.tokens().session(session.token()).await, "a session at its end");
 }
 
-#[tokio::test]
-async fn a_theme_stays_with_the_session() {
-    let (world, outpost) = world().await;
-    let tokens = outpost.tokens();
-    let session = sign_in(&outpost).await;
-    world.clock.pass(29 * MINUTE);
-    let dark = tokens.session(&tokens.retheme(&session, Some(Theme::Dark))).await.unwrap();
-    assert_eq!((dark.theme(), dark.sid()), (Some(Theme::Dark), session.sid()));
-    assert_eq!(dark.expires_at(), world.clock.now().after(30 * MINUTE), "use of the portal renews");
-    world.clock.pass(10 * MINUTE);
-    let renewed = tokens.session(&tokens.renew(&dark).unwrap()).await.unwrap();
-    assert_eq!(renewed.theme(), Some(Theme::Dark));
-    let plain = tokens.session(&tokens.retheme(&renewed, None)).await.unwrap();
-    assert_eq!((plain.theme(), plain.actor()), (None, session.actor()));
-    assert_eq!(
-        [Theme::parse("dark"), Theme::parse("light"), Theme::parse("Dark")],
-        [Some(Theme::Dark), Some(Theme::Light), None]
-    );
+#[test]
+fn a_theme_has_one_spelling() {
+    let parsed = [Theme::parse("dark"), Theme::parse("light"), Theme::parse("Dark")];
+    assert_eq!(parsed, [Some(Theme::Dark), Some(Theme::Light), None]);
 }

@@ -27,8 +27,7 @@ async fn deliveries(cx: &Cx<'_>, asked: &Asked) -> Result<Markup, Fault> {
     let found = find(cx, asked).await?;
     let destinations = cx.outpost.destinations().list(cx.tenant()).await?;
     // By life: a destination that was deleted and one that has its id now are two.
-    let names: HashMap<_, _> =
-        destinations.iter().map(|found| (found.incarnation, cx.name_of(found).to_owned())).collect();
+    let names: HashMap<_, _> = destinations.iter().map(|found| (found.incarnation, cx.name_of(found))).collect();
     Ok(html! {
         @if found.items.is_empty() { (nothing(cx, Place::All, asked, found.next.is_some())) }
         @else { (table(cx, Place::All, asked, &found.items, &|row| names.get(&row.key.destination).cloned())) }

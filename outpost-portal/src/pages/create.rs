@@ -127,7 +127,7 @@ fn writer(cx: &Cx<'_>) -> Result<(), Fault> {
 /// What the tenant's destinations are called.
 async fn called(cx: &Cx<'_>) -> Result<Vec<String>, Fault> {
     let all = cx.outpost.destinations().list(cx.tenant()).await?;
-    Ok(all.iter().map(|destination| cx.name_of(destination).to_owned()).collect())
+    Ok(all.into_iter().filter_map(|destination| destination.name).collect())
 }
 
 /// The page in place of the form when no more may be added.
@@ -216,7 +216,8 @@ async fn rehearsed(cx: &Cx<'_>, new: &NewDestination) -> Result<Vec<Problem>, Fa
 fn page(cx: &Cx<'_>, kind: &Descriptor, sent: Option<&Params>, wrong: &Wrong) -> Page {
     let title = cx.f("Add a destination: {type}", &[("type", &cx.t(kind.label))]);
     let body = html! {
-        div.head { h1 { (title) } p { (cx.t(kind.description)) } }
+        div.head { h1 { (title) } }
+        p { (cx.t(kind.description)) }
         (wrong.summary(cx))
         @if fields::needs_secrets(kind) && !cx.may(Capability::Secrets) {
             div.note.warn { (icon(Icon::Info)) p { (cx.t("This type of destination has credentials, and you may not enter any. Ask somebody who may.")) } }

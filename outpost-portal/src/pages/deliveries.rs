@@ -18,7 +18,7 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
     let place = Place::Of(id);
     let asked = Asked::read(cx, place);
     let found = find(cx, &asked).await?;
-    let name = cx.name_of(&destination).to_owned();
+    let name = cx.name_of(&destination);
     let body = html! {
         (destination_head(cx, &destination, 0, Tab::Deliveries))
         (filters(cx, place, &asked))

@@ -92,7 +92,7 @@ pub(super) fn crumbs(cx: &Cx<'_>, destination: &Destination) -> [(String, Href);
     let id = destination.id.as_str();
     [
         (cx.t("Destinations").into_owned(), cx.href(Route::Home)),
-        (cx.name_of(destination).to_owned(), cx.href(Route::Overview(id))),
+        (cx.name_of(destination), cx.href(Route::Overview(id))),
         (cx.t("Deliveries").into_owned(), cx.href(Route::Deliveries(id))),
     ]
 }
@@ -232,7 +232,7 @@ fn next(cx: &Cx<'_>, found: &Found) -> Option<String> {
     }
     let policy = found.destination.settings.retry.as_ref().unwrap_or(&cx.site.offers.retry);
     let (number, most) = (delivery.automatic_attempts.saturating_add(1), policy.max_attempts());
-    let when = if at > cx.now { cx.from_now(at) } else { cx.t("now").into_owned() };
+    let when = if at > cx.now { cx.until_or_ago(at) } else { cx.t("now").into_owned() };
     Some(if number > most {
         when
     } else {

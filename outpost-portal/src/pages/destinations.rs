@@ -41,7 +41,7 @@ pub(super) async fn list(cx: &Cx<'_>) -> Answer {
     let failing: Vec<(String, String, u32)> = all
         .iter()
         .filter(|row| row.destination.disabled.is_none() && row.failures >= FAILING)
-        .map(|row| (cx.name_of(&row.destination).to_owned(), row.destination.id.to_string(), row.failures))
+        .map(|row| (cx.name_of(&row.destination), row.destination.id.to_string(), row.failures))
         .collect();
     let asked = Asked::new(cx);
     let mut found: Vec<Row> = all.into_iter().filter(|row| asked.wants(cx, row)).collect();
@@ -180,7 +180,7 @@ impl Asked {
         status
             && (self.kind.is_empty() || self.kind == found.kind)
             && (self.topic.is_empty() || found.topics.matches(&self.topic))
-            && (text.is_empty() || has(cx.name_of(found)) || has(&found.target) || has(found.id.as_str()))
+            && (text.is_empty() || has(&cx.name_of(found)) || has(&found.target) || has(found.id.as_str()))
     }
 
     fn sort(&self, cx: &Cx<'_>, rows: &mut [Row]) {

@@ -221,7 +221,10 @@ pub(crate) fn no_session(cx: &Cx<'_>) -> Reply {
             h1 { (title) }
             p { (text) }
             @if let Some(link) = &link { div.actions { a.btn.primary href=(link) { (continue_at(cx)) } } }
-            @if kept { (kept_form(cx)) }
+            @if kept {
+                p { (cx.t("What you typed is kept on this page: sign in again in another tab, then send it again.")) }
+                (kept_form(cx))
+            }
         }
     };
     Page::new(title.into_owned(), Nav::None, body).with_status(cx, StatusCode::UNAUTHORIZED).secret()
@@ -229,28 +232,27 @@ pub(crate) fn no_session(cx: &Cx<'_>) -> Reply {
 
 /// What was typed into a form that could not be taken, to be sent again. Secrets are left out.
 pub(crate) fn kept_form(cx: &Cx<'_>) -> maud::Markup {
+    // Such as headers that users add: one of them may be `Authorization`.
+    let fields = || cx.site.types.iter().flat_map(|kind| &kind.config_fields).filter(|field| field.sensitive);
+    let sensitive =
+        |name: &str| name == "header_value" || fields().any(|field| name.split('.').nth(1) == Some(field.key));
     let secret = |name: &str| {
         name == "form_token"
             || name == "token"
             || name.starts_with("credentials.")
-            // Such as of `Authorization`.
-            || name == "header_value"
+            || sensitive(name)
             || name.contains("secret")
             || name.contains("password")
     };
     let kept: Vec<&(String, String)> = cx.request.form.pairs().iter().filter(|(name, _)| !secret(name)).collect();
     let here = format!("{}{}", cx.site.mount.as_str(), cx.request.path.trim_start_matches('/'));
-    let signed_in = cx.who.is_some();
+    // Whether the old token is good yet is seen when the form comes back.
+    let token = if cx.who.is_some() { cx.form_token() } else { cx.request.form.text("form_token").to_owned() };
     html! {
         form.stack method="post" action=(here) {
-            @if signed_in { input type="hidden" name="form_token" value=(cx.form_token()); }
+            input type="hidden" name="form_token" value=(token);
             @for (name, value) in kept { input type="hidden" name=(name) value=(value); }
-            @if signed_in {
-                button.btn.primary type="submit" { (cx.t("Send it again")) }
-            } @else {
-                p { (cx.t("What you typed is kept on this page: sign in again in another tab, then send it again.")) }
-                button.btn type="submit" { (cx.t("Send it again")) }
-            }
+            button.btn.primary type="submit" { (cx.t("Send it again")) }
         }
     }
 }

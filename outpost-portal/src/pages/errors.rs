@@ -21,8 +21,9 @@ pub(crate) fn page(cx: &Cx<'_>, fault: &Fault) -> Reply {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::INTERNAL_SERVER_ERROR
     );
     let here = (again && !cx.request.is_post()).then(|| here(cx));
-    // Whoever sees this page can only send again what was sent from a page of ours.
-    let kept = cx.request.is_post() && cx.who.is_some() && (again || matches!(fault, Fault::Form));
+    // What another site has filled in is not to be sent from here by a click.
+    let ours = cx.request.is_post() && !cx.request.is_foreign(cx.site.origin.as_deref());
+    let kept = ours && (again || matches!(fault, Fault::Form));
     let body = html! {
         div.narrow {
             h1 { (title) }
@@ -110,6 +111,9 @@ fn words(cx: &Cx<'_>, fault: &Fault) -> (String, String) {
         ErrorKind::Invalid => say("That is not quite right", "Nothing was changed. This could not be used:"),
         kind if kind.is_transient() => {
             tracing::warn!(error = error as &dyn std::error::Error, "a page could not be made");
+            if cx.request.is_post() && cx.who.is_none() {
+                return say("We could not do this", "Nothing was changed. Please send it again in a moment.");
+            }
             if cx.request.is_post() {
                 let text = "Something did not answer in time. Look whether it was done before you send it again.";
                 return say("We could not do this", text);

@@ -69,7 +69,8 @@ impl Writing {
         let mut text = String::new();
         for delivery in &page.items {
             if self.written == MOST {
-                return Ok(self.ready.push_back(text.into()));
+                self.ready.push_back(text.into());
+                return Ok(());
             }
             self.written += 1;
             write_row(&mut text, self.format, delivery);

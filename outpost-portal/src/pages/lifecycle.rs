@@ -77,7 +77,7 @@ pub(super) async fn confirm_enable(cx: &Cx<'_>, id: &str) -> Answer {
     let inside = html! {
         p { (disabled_by(cx, disabled.by)) }
         dl.facts {
-            dt { (cx.t("Since")) } dd { (cx.time(disabled.at)) " (" (cx.from_now(disabled.at)) ")" }
+            dt { (cx.t("Since")) } dd { (cx.time(disabled.at)) " (" (cx.until_or_ago(disabled.at)) ")" }
             @if !disabled.reason.is_empty() { dt { (cx.t("Reason")) } dd { (one_line(&disabled.reason)) } }
         }
         @if disabled.by == DisabledBy::OperatorLock {
@@ -270,7 +270,7 @@ fn confirm(cx: &Cx<'_>, to: &Href, back: &Href, text: &str, more: Markup) -> Mar
 fn page(cx: &Cx<'_>, destination: &Destination, title: &str, inside: Markup, wrong: &Wrong) -> Page {
     let crumbs = [
         (cx.t("Destinations").into_owned(), cx.href(Route::Home)),
-        (cx.name_of(destination).to_owned(), cx.href(Route::Overview(destination.id.as_str()))),
+        (cx.name_of(destination), cx.href(Route::Overview(destination.id.as_str()))),
     ];
     let body = html! { div.narrow { (wrong.summary(cx)) h1 { (title) } p.target { (destination.target) } (inside) } };
     Page::new(title, Nav::Destinations, body).below(crumbs)

@@ -15,6 +15,7 @@ use crate::icon::{Icon, icon};
 use crate::route::{Href, Route};
 use crate::text::grouped;
 use crate::time;
+use crate::view::code::one_line;
 use crate::view::{Nav, Page, Tab, code_word, destination_head, disabled_by, empty, post_button};
 
 /// A stretch of time that can be looked at.
@@ -88,7 +89,7 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
         }
         (facts(cx, &destination, lane.as_ref()))
     };
-    let name = cx.name_of(&destination).to_owned();
+    let name = cx.name_of(&destination);
     let crumbs = [(cx.t("Destinations").into_owned(), cx.href(Route::Home))];
     Ok(Page::new(name, Nav::Destinations, body).below(crumbs).ok(cx))
 }
@@ -121,8 +122,8 @@ fn notes(cx: &Cx<'_>, destination: &Destination, lane: Option<&LaneRecord>) -> M
                 (icon(Icon::Pause))
                 h2 { (cx.t("This destination is disabled")) }
                 p { (disabled_by(cx, disabled.by)) " " (cx.t("That was:")) " " (cx.time(disabled.at)) ". " (cx.t("New events are kept as skipped and can be replayed once it is enabled.")) }
-                @if !disabled.reason.is_empty() { p { (cx.f("Reason: {reason}", &[("reason", &disabled.reason)])) } }
-                @if let Some(error) = &disabled.last_error { p { (cx.f("Last error: {error}", &[("error", error)])) } }
+                @if !disabled.reason.is_empty() { p { (cx.f("Reason: {reason}", &[("reason", &one_line(&disabled.reason))])) } }
+                @if let Some(error) = &disabled.last_error { p { (cx.f("Last error: {error}", &[("error", &one_line(error))])) } }
                 @if cx.may(Capability::Write) && disabled.by != outpost_core::DisabledBy::OperatorLock {
                     div.actions { (post_button(cx, &cx.href(Route::Enable(id)), &cx.t("Enable"), "primary")) }
                 }
@@ -132,7 +133,7 @@ fn notes(cx: &Cx<'_>, destination: &Destination, lane: Option<&LaneRecord>) -> M
                 (icon(Icon::Warning))
                 h2 { (cx.n(u64::from(health.failures), "1 attempt failed", "{count} attempts in a row failed")) }
                 @if let Some(since) = health.failing_since { p { (cx.t("Since:")) " " (cx.time(since)) } }
-                @if let Some(error) = &health.last_error { p { (cx.f("Last error: {error}", &[("error", error)])) } }
+                @if let Some(error) = &health.last_error { p { (cx.f("Last error: {error}", &[("error", &one_line(error))])) } }
                 p { a href=(cx.href(Route::Deliveries(id)).with("status", "failed")) { (cx.t("See what failed")) } }
             }
         }
@@ -249,7 +250,7 @@ fn facts(cx: &Cx<'_>, destination: &Destination, lane: Option<&LaneRecord>) -> M
                         @if topics.as_slice().len() > 20 { " " (cx.f("and {count} more", &[("count", &(topics.as_slice().len() - 20))])) }
                     }
                 }
-                @if cx.site.filters { dt { (cx.t("Filter")) } dd { @match &destination.filter { Some(filter) => code { (crate::view::code::one_line(&filter.chars().take(200).collect::<String>())) }, None => (cx.t("None: every event of these topics")) } } }
+                @if cx.site.filters { dt { (cx.t("Filter")) } dd { @match &destination.filter { Some(filter) => code { (one_line(&filter.chars().take(200).collect::<String>())) }, None => (cx.t("None: every event of these topics")) } } }
                 dt { (cx.t("Created")) } dd { (cx.time(destination.created_at)) }
                 dt { (cx.t("Changed")) } dd { (cx.time(destination.updated_at)) }
                 @if let Some(lane) = lane { dt { (cx.t("Still to come")) } dd { (cx.n(u64::try_from(lane.open).unwrap_or(0), "1 delivery", "{count} deliveries")) } }

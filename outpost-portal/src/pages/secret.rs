@@ -235,7 +235,7 @@ fn table(cx: &Cx<'_>, seen: &Seen, revealed: bool) -> Markup {
                             }
                             td {
                                 @match held.until {
-                                    Some(until) => { (cx.time(until)) " (" (cx.from_now(until)) ")" },
+                                    Some(until) => { (cx.time(until)) " (" (cx.until_or_ago(until)) ")" },
                                     None => (cx.t("It is replaced")),
                                 }
                             }

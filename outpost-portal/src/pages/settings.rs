@@ -126,9 +126,9 @@ async fn patch(
     let mut patch = DestinationPatch::default();
     match part {
         Part::General => {
-            let all = cx.outpost.destinations().list(cx.tenant()).await?;
-            let others = all.iter().filter(|other| other.incarnation != destination.incarnation);
-            let others: Vec<String> = others.map(|other| cx.name_of(other).to_owned()).collect();
+            let all = cx.outpost.destinations().list(cx.tenant()).await?.into_iter();
+            let others = all.filter(|other| other.incarnation != destination.incarnation);
+            let others: Vec<String> = others.filter_map(|other| other.name).collect();
             patch.name = Some(fields::read_name(cx, form, &others, wrong));
         }
         Part::Topics => patch.topics = Choice::posted(cx, form).read(cx, Some(&destination.topics), wrong),
@@ -220,15 +220,15 @@ fn conflict(cx: &Cx<'_>, part: Part, now: &Destination, typed: &Destination) -> 
     html! {
         div.errors role="alert" tabindex="-1" data-focus {
             (icon(Icon::Warning))
-            h3 { (cx.f("Someone changed this destination at {time}. Nothing of yours was saved.", &[("time", &at)])) }
-            p { (cx.t("It is now:")) }
-            (facts(&part.facts(cx, now)))
-            p { (cx.t("You typed:")) }
-            (facts(&part.facts(cx, typed)))
+            p { (cx.f("Someone changed this destination at {time}. Nothing of yours was saved.", &[("time", &at)])) }
             p {
                 (cx.t("Yours is in the form below: save it again to put it in the place of what is there.")) " "
                 a href=(cx.href(Route::Settings(now.id.as_str())).at(part.id())) { (cx.t("Load the current settings")) }
             }
+        }
+        div.cols {
+            div { h3 { (cx.t("It is now:")) } (facts(&part.facts(cx, now))) }
+            div { h3 { (cx.t("You typed:")) } (facts(&part.facts(cx, typed))) }
         }
     }
 }

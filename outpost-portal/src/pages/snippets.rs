@@ -122,7 +122,7 @@ fn programs(cx: &Cx<'_>, scheme: &str, snippets: &[Snippet], fill: impl Fn(&str)
             @let label = cx.f("Check a signature in {language}", &[("language", &snippet.language)]);
             details.more open[index == 0] {
                 summary { (snippet.language) }
-                div.actions { (copy_button(cx, &id, &label)) }
+                div.actions { (copy_button(cx, &id, &cx.f("{language} code", &[("language", &snippet.language)]))) }
                 (code::block(cx, &id, &label, fill(snippet.text).as_bytes()))
             }
         }

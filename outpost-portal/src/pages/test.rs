@@ -69,9 +69,9 @@ impl Kept {
     }
 
     /// As it is stored, with fewer headers if they are too long.
-    fn to_bytes(&mut self) -> Option<Bytes> {
+    fn written(mut self) -> Option<Bytes> {
         loop {
-            let bytes = serde_json::to_vec(self).ok()?;
+            let bytes = serde_json::to_vec(&self).ok()?;
             if bytes.len() <= RECORD {
                 return Some(bytes.into());
             }
@@ -169,7 +169,7 @@ pub(super) async fn send(cx: &Cx<'_>, id: &str) -> Answer {
     cx.audit("send test event", id);
     let name = attempt.id.to_string();
     let key = key(&destination, &name);
-    let bytes = Kept::new(attempt).to_bytes().ok_or(Fault::BadRequest)?;
+    let bytes = Kept::new(attempt).written().ok_or(Fault::BadRequest)?;
     let ephemeral = cx.outpost.ephemeral();
     if data.len() <= RECORD {
         ephemeral.put(cx.tenant(), "test_data", &key, data, KEPT).await?;

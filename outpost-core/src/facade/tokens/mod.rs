@@ -232,16 +232,6 @@ impl<'a> Tokens<'a> {
         issuer.sign("renew", &next).ok()
     }
 
-    /// A token of the session with another theme, or with none, to replace the one it has. It is renewed as well.
-    #[must_use]
-    pub fn retheme(&self, session: &Session, theme: Option<Theme>) -> String {
-        let token = self.0.guard.tokens.as_ref().and_then(|issuer| {
-            let next = self.next(issuer, session).unwrap_or_else(|| session.claims.clone());
-            issuer.sign("retheme", &next.themed(theme)).ok()
-        });
-        token.unwrap_or_else(|| session.token().to_owned())
-    }
-
     /// Ends the session for good, with all of its tokens, in every process over the store.
     ///
     /// # Errors

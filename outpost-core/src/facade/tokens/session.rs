@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::domain::actor::Actor;
-use crate::domain::token::{Claims, Theme};
+use crate::domain::token::Claims;
 use crate::values::id::TenantId;
 use crate::values::secret::Secret;
 use crate::values::time::Timestamp;
@@ -64,12 +64,6 @@ impl Session {
         self.ends_at
     }
 
-    /// The theme its user chose.
-    #[must_use]
-    pub const fn theme(&self) -> Option<Theme> {
-        self.claims.theme()
-    }
-
     /// The token, for a cookie. Keep it out of logs and pages.
     #[must_use]
     pub fn token(&self) -> &str {
@@ -85,7 +79,6 @@ impl fmt::Debug for Session {
             .field("signed_in_at", &self.signed_in_at)
             .field("expires_at", &self.expires_at())
             .field("ends_at", &self.ends_at)
-            .field("theme", &self.theme())
             .finish_non_exhaustive()
     }
 }

@@ -57,7 +57,17 @@ pub(super) fn words(cx: &Cx<'_>, text: &str, problem: &Problem) -> String {
 fn syntax(cx: &Cx<'_>, text: &str) -> Option<String> {
     let error = serde_json::from_str::<IgnoredAny>(text).err()?;
     let said = error.to_string();
-    let said = said.split(" at line ").next().unwrap_or_default();
+    let said = match said.split(" at line ").next().unwrap_or_default() {
+        said if said.starts_with("EOF") => cx.t("the text ends too soon"),
+        "expected value" => cx.t("a value is expected here"),
+        "expected `,` or `}`" => cx.t("expected a comma or }"),
+        "expected `,` or `]`" => cx.t("expected a comma or ]"),
+        "expected `:`" => cx.t("expected a colon"),
+        "trailing comma" => cx.t("there is a comma too many"),
+        "key must be a string" => cx.t("expected a name in double quotes"),
+        "trailing characters" => cx.t("there is more after the end"),
+        said => said.to_owned().into(),
+    };
     let (line, column) = (error.line(), error.column());
     Some(cx.f("Line {line}, column {column}: {problem}.", &[("line", &line), ("column", &column), ("problem", &said)]))
 }

@@ -106,7 +106,7 @@ impl Pairs {
                     p.hint { (cx.t("Values are not shown. Leave one empty to keep it; empty its name to remove it.")) }
                 }
                 input type="hidden" name={ (name) ".rows" } value="1";
-                div id=(list) {
+                div.field id=(list) {
                     @for (index, row) in rows.iter().enumerate() {
                         @let number = index + 1;
                         @let at = format!("{name}.{index}");

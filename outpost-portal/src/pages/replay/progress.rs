@@ -50,7 +50,7 @@ pub(in crate::pages) async fn progress(cx: &Cx<'_>, job: &str) -> Answer {
     let mut crumbs = vec![(cx.t("Destinations").into_owned(), cx.href(Route::Home))];
     if let Some(destination) = &destination {
         let id = destination.id.as_str();
-        crumbs.push((cx.name_of(destination).to_owned(), cx.href(Route::Overview(id))));
+        crumbs.push((cx.name_of(destination), cx.href(Route::Overview(id))));
         crumbs.push((cx.t("Replay deliveries").into_owned(), cx.href(Route::Replay(id))));
     }
     Ok(Page::new(cx.t("Replay"), Nav::Destinations, body).below(crumbs).reload(reload).ok(cx))

@@ -226,7 +226,7 @@ impl Asked<'_> {
         let ended = found.held.until.filter(|until| *until <= cx.now);
         steps.push(match ended {
             Some(until) => {
-                let ago = cx.from_now(until);
+                let ago = cx.until_or_ago(until);
                 (false, cx.f("The signature was made with a secret that ended {ago}.", &[("ago", &ago)]))
             }
             None if found.current => (true, cx.t("The signature was made with the current secret.").into_owned()),

@@ -47,7 +47,7 @@ impl Part {
             Self::General => "General",
             Self::Topics => "Topics of events",
             Self::Endpoint => "Endpoint",
-            Self::Headers => "Custom headers",
+            Self::Headers => "Headers",
             Self::Filter => "Filter",
             Self::Delivery => "Delivery",
         })

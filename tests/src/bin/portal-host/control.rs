@@ -51,15 +51,12 @@ pub(crate) async fn answer(host: &Host, request: Request<Incoming>) -> Answer {
             for operation in Operation::ALL {
                 host.faults.clear(operation);
             }
-            let operations: &[Operation] = match get("on") {
-                Some("scan") => &[Operation::Scan],
-                Some("rollups") => &[Operation::Rollups],
-                Some("apply") => &[Operation::Apply],
-                Some("fetch") => &[Operation::Fetch],
-                _ => &[],
-            };
-            for operation in operations {
-                host.faults.inject(*operation, Fault::Before(StoreErrorKind::Unavailable), Times::UntilCleared);
+            let on = get("on").unwrap_or_default().to_owned();
+            for operation in Operation::ALL {
+                if !on.split(',').any(|name| format!("{operation:?}").eq_ignore_ascii_case(name)) {
+                    continue;
+                }
+                host.faults.inject(operation, Fault::Before(StoreErrorKind::Unavailable), Times::UntilCleared);
             }
             text(StatusCode::OK, "set")
         }

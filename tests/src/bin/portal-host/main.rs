@@ -5,7 +5,8 @@
 //! - A, `http://127.0.0.1`: the portal under `/webhooks`, another under `/own/portal` behind the host's own login, one
 //!   of any accent under `/accent/RRGGBB`; receivers `/sink/ok`, `/sink/fail`, `/sink/slow`, `/sink/page`,
 //!   `/sink/large`, `/sink/hostile`; and what a test needs: `/control/link?tenant=…` (a fresh link, as text; `theme`,
-//!   `return_to`, `caps`), `/control/token`, `/control/fault?on=scan|fetch|rollups|apply|none`,
+//!   `return_to`, `caps`), `/control/token`, `/control/fault?on=scan,fetch` (names of
+//!   operations of the store that fail until the next call),
 //!   `/control/publish?tenant=…&topic=…&data=…`, `/control/destination?tenant=…&id=…&name=…&sink=…&topic=…`,
 //!   `/control/state?tenant=…` (all of its destinations and newest deliveries, to see whether anything changed),
 //!   `/control/last` (the last request to a receiver, as JSON), `/control/frame?url=…` (a page with a frame),
