@@ -64,7 +64,8 @@ if [ -z "${QUICK:-}" ]; then
     for percent in 50 70 90 100; do grep -q "initech/crm: .* in a row failed, $percent % of 20" "$log/quickstart"; done
     grep -q 'initech/crm: 20 attempts in a row failed; last error: the receiver answered 500' "$log/quickstart"
     grep -q 'all 14 events have arrived' "$log/quickstart"
-    test "$(find "$log/outpost.key" -perm 600)" = "$log/outpost.key"
+    for key in outpost.key outpost.tokens.key; do test "$(find "$log/$key" -perm 600)" = "$log/$key"; done
+    head -n 1 "$log/quickstart" | grep -q '^portal: http://127.0.0.1:'
     # Killed half-way it goes on where it stopped.
     (cd "$log" && timeout -s KILL 3 "$quickstart" --events 1000 >killed || true)
     (cd "$log" && "$quickstart" --events 20 | tee again | tail -n 1)

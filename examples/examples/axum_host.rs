@@ -58,7 +58,7 @@ async fn place_order(State(outpost): State<Outpost>, user: Option<Extension<Logg
 async fn home(user: Option<Extension<LoggedIn>>) -> Response {
     let Some(Extension(user)) = user else { return login::then("/").into_response() };
     Html(format!(
-        "<!doctype html><html lang=\"en\"><title>The application</title><h1>The application</h1>\
+        "<!doctype html><html lang=\"en\"><link rel=\"icon\" href=\"data:,\"><title>The application</title><h1>The application</h1>\
          <p>{} of {}</p><p><a href=\"{MOUNT}\">Webhooks</a></p>\
          <form method=\"post\" action=\"/orders\"><button>Place an order</button></form>\
          <form method=\"post\" action=\"/logout\"><button>Log out</button></form>",

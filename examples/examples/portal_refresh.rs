@@ -49,7 +49,7 @@ async fn webhooks_link(
 async fn home(user: Option<Extension<LoggedIn>>) -> Response {
     let Some(Extension(user)) = user else { return login::then("/").into_response() };
     Html(format!(
-        "<!doctype html><html lang=\"en\"><title>The application</title><h1>The application</h1>\
+        "<!doctype html><html lang=\"en\"><link rel=\"icon\" href=\"data:,\"><title>The application</title><h1>The application</h1>\
          <p>{} of {}</p><p><a href=\"/webhooks-link\">Webhooks</a></p>\
          <form method=\"post\" action=\"/logout\"><button>Log out</button></form>",
         user.email, user.tenant

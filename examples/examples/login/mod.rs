@@ -97,7 +97,7 @@ fn page(fields: &HashMap<String, String>, problem: &str) -> String {
     let next = escaped(fields.get("next").map_or("/", String::as_str));
     let [first, second] = USERS.map(|(email, password, _)| format!("{email} with {password}"));
     format!(
-        "<!doctype html><html lang=\"en\"><title>Log in</title><h1>Log in</h1>{problem}\
+        "<!doctype html><html lang=\"en\"><link rel=\"icon\" href=\"data:,\"><title>Log in</title><h1>Log in</h1>{problem}\
          <form method=\"post\" action=\"/login\"><p><label>Email <input name=\"email\"></label>\
          <p><label>Password <input name=\"password\" type=\"password\"></label>\
          <input type=\"hidden\" name=\"next\" value=\"{next}\"><p><button>Log in</button></form>\

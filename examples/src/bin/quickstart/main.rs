@@ -39,6 +39,8 @@ const DESTINATIONS: [(&str, &str, &[&str]); 4] = [
 ];
 /// The one whose receiver is broken at first.
 const BROKEN: (&str, &str, &[&str]) = (story::TENANT, story::DESTINATION, &[story::TOPIC]);
+/// So many failed attempts in a row disable a destination.
+const FAILURES: u32 = 20;
 const TOPICS: [&str; 4] = ["order.created", "order.shipped", "invoice.paid", "invoice.overdue"];
 
 /// The destinations that are here from the start.
@@ -142,7 +144,8 @@ async fn run(flags: Flags) -> Anything<bool> {
     }
     screen.note(&format!("tenants to choose from: {}", tenants().collect::<Vec<_>>().join(", ")));
     screen.note("destinations to add there, and what they answer:");
-    for (path, answer) in [("ok", "200"), ("fail", "500"), ("slow", "nothing in time")] {
+    let failing = format!("500, and is disabled after {FAILURES} in a row");
+    for (path, answer) in [("ok", "200"), ("fail", failing.as_str()), ("slow", "nothing in time")] {
         screen.note(&format!("  {:<28} {answer}", receiver.url(path)));
     }
 
@@ -173,7 +176,7 @@ async fn run(flags: Flags) -> Anything<bool> {
         .topics(TOPICS.into_iter().chain([story::TOPIC]))
         .tenant_filters(true)
         .tenant_delivery_settings(true)
-        .health(HealthPolicy::default().consecutive_failures(Some(20)).disable_at_count(true))
+        .health(HealthPolicy::default().consecutive_failures(Some(FAILURES)).disable_at_count(true))
         .observer({
             let (screen, watch) = (screen.clone(), watch.clone());
             move |signal: &outpost_core::Signal| {

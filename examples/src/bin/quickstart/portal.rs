@@ -57,7 +57,7 @@ impl Door {
 
     /// Where links into the portal lead.
     pub(crate) fn portal_url(&self) -> String {
-        format!("http://{}{MOUNT}", self.address)
+        format!("http://{}{MOUNT}/", self.address)
     }
 
     /// Serves the portal, with `notice` above every page.
@@ -138,7 +138,9 @@ fn login() -> String {
 }
 
 fn page(status: StatusCode, body: &str) -> Answer {
-    let html = format!("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Quickstart</title>{body}");
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><link rel=\"icon\" href=\"data:,\"><title>Quickstart</title>{body}"
+    );
     let mut response = Response::new(Full::new(Bytes::from(html)).boxed_unsync());
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -17,7 +17,7 @@ use crate::{Anything, story};
 
 const MAX_BODY: usize = 2 << 20;
 /// What `/fail` answers.
-const FAILS: &str = "This receiver fails always. Lead the destination to /ok in the place of /fail, then retry.";
+const FAILS: &str = "This receiver always fails. Change the URL of the destination to end in /ok, then retry.";
 /// How long `/slow` takes: longer than any destination here waits.
 const SLOW: Duration = Duration::from_secs(5);
 
