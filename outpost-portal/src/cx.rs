@@ -149,6 +149,11 @@ impl Cx<'_> {
         crate::view::code::one_line(destination.name.as_deref().unwrap_or_else(|| destination.id.as_str()))
     }
 
+    /// What pages call a kind of destination; its own name when nothing here knows it any more.
+    pub(crate) fn kind_word<'t>(&'t self, kind: &'t str) -> Cow<'t, str> {
+        self.site.kind(kind).map_or(Cow::Borrowed(kind), |known| self.t(known.label))
+    }
+
     /// A time in the user's zone, with the seconds and the zone.
     pub(crate) fn time(&self, at: Timestamp) -> maud::Markup {
         let shown = crate::time::full(at, &self.prefs.zone.1);

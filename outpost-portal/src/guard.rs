@@ -123,7 +123,8 @@ impl Site {
     /// The value of a `Set-Cookie` header. `seconds`: how long it is kept; `None`: until the browser ends.
     pub(crate) fn cookie(&self, what: &str, value: &str, seconds: Option<i64>) -> String {
         let mut cookie = cookie::Cookie::build((self.cookie_name(what), value.to_owned()))
-            .path(self.mount.as_str().to_owned())
+            // Without the slash at its end, which links to the mount itself may lack.
+            .path(self.mount.bare().to_owned())
             .http_only(true)
             .secure(self.secure);
         // Strict would keep a cookie from the page that follows a link on another site.

@@ -503,6 +503,14 @@ impl Mount {
         &self.path
     }
 
+    /// The path without the slash at its end; `/` for the root.
+    pub(crate) fn bare(&self) -> &str {
+        match self.path.trim_end_matches('/') {
+            "" => "/",
+            bare => bare,
+        }
+    }
+
     /// The path below the mount, with a slash at its start; `None` when it is not below it.
     pub(crate) fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
         let bare = self.path.trim_end_matches('/');

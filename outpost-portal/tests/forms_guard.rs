@@ -138,7 +138,7 @@ async fn what_a_proxy_or_a_client_says_of_the_host_changes_nothing() {
     let link = stage.outpost.portal_link("acme", Default::default()).await.unwrap();
     let link = link.strip_prefix("https://app.example").unwrap();
     let entered = Browser::new(&stage.portal).raw("GET", link, &lies, "").await;
-    assert_eq!(entered.header("location"), "/webhooks/?entered=1");
+    assert!(entered.header("location").starts_with("/webhooks/?entered="), "{}", entered.header("location"));
     assert!(entered.header("set-cookie").contains("; Secure"), "{}", entered.header("set-cookie"));
     // Nor is an origin ours because a header says so.
     let headers = [&lies[..], &[FORM, ("origin", "https://evil.example")]].concat();

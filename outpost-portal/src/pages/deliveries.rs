@@ -38,6 +38,9 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
 
 /// Retries what was ticked. `id`: of one destination, else each value names its own.
 pub(super) async fn retry(cx: &Cx<'_>, id: Option<&str>) -> Answer {
+    if let Some(id) = id {
+        cx.destination(id).await?;
+    }
     let home = || cx.href(id.map_or(Route::Activity, Route::Deliveries));
     let back = |note: &str| {
         let to = cx.request.form.get("return_to").and_then(|path| path.strip_prefix(cx.site.mount.as_str()));

@@ -229,7 +229,7 @@ fn filters(cx: &Cx<'_>, asked: &Asked) -> Markup {
                     label for="type" { (cx.t("Type")) }
                     select id="type" name="type" {
                         (option("", &cx.t("Any"), &asked.kind))
-                        @for kind in &cx.site.types { (option(kind.kind, kind.label, &asked.kind)) }
+                        @for kind in &cx.site.types { (option(kind.kind, &cx.t(kind.label), &asked.kind)) }
                     }
                 }
             }
@@ -277,7 +277,7 @@ fn table(cx: &Cx<'_>, rows: &[Row], days: Option<&HashMap<String, Day>>) -> Mark
                                 a.rowlink href=(cx.href(Route::Overview(id))) { (cx.name_of(found)) }
                                 span.sub.mono title=(found.target) { (middle(&found.target)) }
                             }
-                            td.c2 { (cx.site.kind(&found.kind).map_or(found.kind.as_str(), |kind| kind.label)) }
+                            td.c2 { (cx.kind_word(&found.kind)) }
                             td.c2 { a href=(cx.href(Route::Settings(id)).at("topics")) { (topics(cx, found)) } }
                             td { (destination_pill(cx, found, row.failures)) }
                             @match days.map(|days| days.get(id).copied().unwrap_or_default()) {

@@ -1,5 +1,7 @@
 //! Coming in and going out: portal links, sessions, and what happens without one.
 
+use std::fmt::Write as _;
+
 use http::StatusCode;
 use http::header;
 use http::request::Parts;
@@ -13,9 +15,11 @@ use crate::request::Request;
 use crate::route::Route;
 use crate::view::{Nav, Page};
 
-/// Marks the first address after a link was opened, so that a browser that refuses cookies is told so in place of
-/// being sent round and round.
+/// Marks the first address after a link was opened with the time, so that a browser that refuses cookies is told so
+/// in place of being sent round and round. Later it means nothing: the address may be a bookmark.
 const ENTERED: &str = "entered";
+/// For how long the mark holds, in seconds.
+const MARKED: i64 = 60;
 
 /// The answer to an address with a link's token in it; `None` when there is none.
 pub(crate) async fn by_link(cx: &Cx<'_>, parts: &Parts) -> Option<Answer> {
@@ -99,8 +103,7 @@ fn clean(cx: &Cx<'_>, entered: bool) -> Reply {
     let mut to = format!("{}{}", cx.site.mount.as_str(), path.trim_start_matches('/'));
     if entered {
         to.push_str(if to.contains('?') { "&" } else { "?" });
-        to.push_str(ENTERED);
-        to.push_str("=1");
+        let _ = write!(to, "{ENTERED}={}", cx.now.as_seconds());
     }
     if let Some(fragment) = fragment {
         to.push('#');
@@ -196,7 +199,9 @@ pub(crate) fn no_session(cx: &Cx<'_>) -> Reply {
     let here = wanted(request);
     let link = way_back(cx, Some(&here));
     let given_token = request.query.has("token") || request.path == "/enter";
-    let cookies_blocked = request.query.has(ENTERED) && cx.site.authenticator.is_none();
+    let marked = request.query.get(ENTERED).and_then(|at| at.parse::<i64>().ok());
+    let lately = marked.is_some_and(|at| cx.now.as_seconds().abs_diff(at) <= MARKED.unsigned_abs());
+    let cookies_blocked = lately && cx.site.authenticator.is_none();
     let page_wanted = !request.is_post() && request.is_navigation() && request.path != "/expired";
     if let Some(link) = link.as_ref().filter(|_| page_wanted && !given_token && !cookies_blocked) {
         return Reply::see_other(link);

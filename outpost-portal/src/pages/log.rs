@@ -294,7 +294,7 @@ pub(super) fn table(
         Place::All => cx.href(Route::RetryActivity),
     };
     html! {
-        form method="post" action=(to) {
+        form.stack method="post" action=(to) {
             input type="hidden" name="form_token" value=(cx.form_token());
             input type="hidden" name="return_to" value=(asked.href(cx, place));
             div.table {

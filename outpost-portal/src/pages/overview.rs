@@ -241,7 +241,7 @@ fn facts(cx: &Cx<'_>, destination: &Destination, lane: Option<&LaneRecord>) -> M
             h2 { (cx.t("Details")) }
             dl.facts {
                 dt { (cx.t("ID")) } dd { code #destination-id { (destination.id) } " " (crate::view::copy_button(cx, "destination-id", &cx.t("the destination’s ID"))) }
-                dt { (cx.t("Type")) } dd { (cx.site.kind(&destination.kind).map_or(destination.kind.as_str(), |kind| kind.label)) }
+                dt { (cx.t("Type")) } dd { (cx.kind_word(&destination.kind)) }
                 dt { (cx.t("Topics")) }
                 dd {
                     @if topics.is_all() { (cx.t("All topics")) }

@@ -64,12 +64,15 @@ pub(super) async fn save(cx: &Cx<'_>, id: &str) -> Answer {
     patch.if_revision = Some(seen);
     let here = cx.href(Route::Settings(id)).at(part.id());
     if !cx.first_time().await? {
-        return Ok(cx.go_saying(&here, &cx.t("This form was sent twice. Below is what is saved.")));
+        return Ok(
+            cx.go_saying(&cx.href(Route::Settings(id)), &cx.t("This form was sent twice. Below is what is saved."))
+        );
     }
     match cx.outpost.destinations().update(cx.tenant(), id, patch.clone()).await {
         Ok(_) => {
             cx.audit(part.action(), id);
-            Ok(cx.go_saying(&here, &cx.t(part.saved())))
+            // At the top of the page, where the note is.
+            Ok(cx.go_saying(&cx.href(Route::Settings(id)), &cx.t(part.saved())))
         }
         Err(error) => refused(cx, id, destination, patch, sent, error).await,
     }
