@@ -84,8 +84,8 @@ const deliveries = [
   at('delivery-read-only', 'destinations/billing/deliveries/evt-failed', { who: 'reader', shares: true }),
   at('replay', 'destinations/billing/replay'),
   at('replay-nothing', 'destinations/billing/replay', { act: submit('Preview'), shares: true }),
-  at('replay-preview', 'destinations/rude/replay', { act: previewAll }),
-  at('replay-progress', 'destinations/rude/replay', {
+  at('replay-preview', 'destinations/ledger/replay', { act: previewAll }),
+  at('replay-progress', 'destinations/ledger/replay', {
     act: async page => {
       await previewAll(page)
       return submit(/^Replay \d/)(page)

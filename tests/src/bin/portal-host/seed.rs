@@ -26,6 +26,7 @@ pub(crate) async fn everything(outpost: &Outpost, own: &str, deliveries: u32) {
     destination(outpost, "acme", "billing", "Billing", format!("{own}/sink/fail"), topics(&["invoice.paid"])).await;
     destination(outpost, "acme", "slow", "Warehouse", format!("{own}/sink/slow?key=value"), topics(&["user.deleted"]))
         .await;
+    destination(outpost, "acme", "ledger", "Ledger", format!("{own}/sink/ok"), topics(&["user.deleted"])).await;
     destination(outpost, "acme", "large", "Archive", format!("{own}/sink/large"), topics(&["user.created"])).await;
     destination(outpost, "acme", "staging", "Staging", format!("{own}/sink/page"), topics(&["order.created"])).await;
     destination(outpost, "acme", "hostile", HOSTILE, format!("{own}/sink/ok?x=%22%3E%3Cscript%3E"), Topics::all())
