@@ -111,7 +111,9 @@ async fn mounted(mount: &str, stripped: Option<bool>) -> (Stage, Browser) {
     let mut browser = Browser::new(&stage.portal);
     let cookie = entered.header("set-cookie");
     let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
-    assert!(cookie.contains(&format!("Path={}", stage.portal.mount())), "{cookie}");
+    let bare = stage.portal.mount().trim_end_matches('/');
+    let bare = if bare.is_empty() { "/" } else { bare };
+    assert!(cookie.contains(&format!("; Path={bare};")), "{cookie}");
     browser.cookies.insert(name.to_owned(), value.to_owned());
     (stage, browser)
 }

@@ -47,8 +47,9 @@ impl fmt::Display for Theme {
     }
 }
 
-/// Checks a page that a portal link leads to: it starts with one `/`, has no `//`, no `\`, no control characters and at
-/// most 2048 bytes. So it cannot lead to another host.
+/// Checks a page that a portal link leads to: it starts with one `/`, has no `//`, no `\`, no control characters, no
+/// segment that is `.` or `..`, encoded or not, and at most 2048 bytes. So it leads neither to another host nor out of
+/// the portal.
 ///
 /// # Errors
 /// A [`Problem`] with the field `return_to`.
@@ -62,6 +63,10 @@ pub fn check_return_to(path: &str) -> Result<(), Problem> {
     }
     if path.contains("//") || path.contains('\\') || path.chars().any(char::is_control) {
         return problem("must have no double slash, backslash or control character");
+    }
+    let dots = |part: &str| matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    if path.split(['?', '#']).next().is_some_and(|path| path.split('/').any(dots)) {
+        return problem("must have no segment that is a dot or two");
     }
     Ok(())
 }

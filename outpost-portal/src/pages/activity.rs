@@ -31,7 +31,7 @@ async fn deliveries(cx: &Cx<'_>, asked: &Asked) -> Result<Markup, Fault> {
     Ok(html! {
         @if found.items.is_empty() { (nothing(cx, Place::All, asked, found.next.is_some())) }
         @else { (table(cx, Place::All, asked, &found.items, &|row| names.get(&row.key.destination).cloned())) }
-        (pager(cx, &found, &asked.href(cx, Place::All)))
+        (pager(cx, &found, &asked.pages(cx, Place::All)))
     })
 }
 
@@ -60,7 +60,7 @@ async fn unmatched(cx: &Cx<'_>, asked: &Asked) -> Result<Markup, Fault> {
             @if found.next.is_some() { (empty(&cx.t("Nothing found so far"), &cx.t("Older events have not been looked at yet."), html! {})) }
             @else { (empty(&cx.t("Every event had a destination"), &cx.t("Events that no destination wants would appear here."), html! {})) }
         } @else { (events(cx, &found.items)) }
-        (pager(cx, &found, &asked.href(cx, Place::All)))
+        (pager(cx, &found, &asked.pages(cx, Place::All)))
     })
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
         div #list data-live[asked.live] data-live-text=(cx.t("The list has changed")) {
             @if found.items.is_empty() { (nothing(cx, place, &asked, found.next.is_some())) }
             @else { (table(cx, place, &asked, &found.items, &|_| Some(name.clone()))) }
-            (pager(cx, &found, &asked.href(cx, place)))
+            (pager(cx, &found, &asked.pages(cx, place)))
         }
         (freshness(cx, place, &asked))
         (kept(cx, place, &asked))

@@ -74,8 +74,12 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str, event: &str) -> Answer {
             }
         }
     };
-    let page =
-        Page::new(found.delivery.topic.to_string(), Nav::Destinations, body).below(crumbs(cx, &found.destination));
+    let page = Page::new(
+        cx.f("{topic} – {event}", &[("topic", &found.delivery.topic), ("event", &found.delivery.key.event)]),
+        Nav::Destinations,
+        body,
+    )
+    .below(crumbs(cx, &found.destination));
     Ok(page.reload(reload).ok(cx))
 }
 

@@ -65,12 +65,17 @@ pub(super) async fn list(cx: &Cx<'_>) -> Answer {
                 }
             }
         }
-        @for (name, id, failures) in failing.iter().take(3) {
+        @if !failing.is_empty() {
             div.note.fail role="status" {
                 (icon(Icon::Warning))
-                p {
-                    (cx.f("{name} has failed {count} times in a row.", &[("name", name), ("count", failures)])) " "
-                    a href=(cx.href(Route::Overview(id))) { (cx.f("View {name}", &[("name", name)])) }
+                @for (name, id, failures) in failing.iter().take(3) {
+                    p {
+                        (cx.f("{name} has failed {count} times in a row.", &[("name", name), ("count", failures)])) " "
+                        a href=(cx.href(Route::Overview(id))) { (cx.f("View {name}", &[("name", name)])) }
+                    }
+                }
+                @if failing.len() > 3 {
+                    p { a href=(cx.href(Route::Home).with("status", "failing")) { (cx.f("All {count} that fail", &[("count", &failing.len())])) } }
                 }
             }
         }

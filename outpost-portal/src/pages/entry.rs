@@ -286,6 +286,11 @@ mod tests {
             "/ /evil",
             "/%5cevil.test",
             "/a//b",
+            "/../host",
+            "/activity/../../host",
+            "/%2e%2e/host",
+            "/.%2E/host",
+            "/./x",
         ] {
             assert!(!is_inside(outside), "{outside:?}");
         }

@@ -43,7 +43,8 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
         (payload(cx, &event, &found.items, &live))
     };
     let crumbs = [(cx.t("Activity").into_owned(), cx.href(Route::Activity))];
-    Ok(Page::new(topic, Nav::Activity, body).below(crumbs).ok(cx))
+    let title = cx.f("Event {id}", &[("id", &id)]);
+    Ok(Page::new(title, Nav::Activity, body).below(crumbs).ok(cx))
 }
 
 fn gone(cx: &Cx<'_>) -> Reply {

@@ -108,7 +108,7 @@ fn filters(cx: &Cx<'_>) -> Markup {
         }
         section.card {
             h2 { (cx.t("Conditions")) }
-            div.table {
+            div.table tabindex="0" role="region" aria-label=(cx.t("Table")) {
                 table.list {
                     caption.vh { (cx.t("Conditions")) }
                     thead { tr { th scope="col" { (cx.t("Condition")) } th scope="col" { (cx.t("Meaning")) } th scope="col" { (cx.t("Example")) } } }
@@ -157,7 +157,7 @@ fn retries(cx: &Cx<'_>) -> Markup {
                 p { (cx.t("A failed delivery is not tried again by itself. You can retry it by hand.")) }
             } @else {
                 p { (cx.n(u64::from(most), "There is one attempt.", "There are {count} attempts.")) " " (cx.f("The last one comes about {time} after the first. Then the delivery has failed, and you can retry it by hand.", &[("time", &span(total))])) }
-                div.table {
+                div.table tabindex="0" role="region" aria-label=(cx.t("Table")) {
                     table.list {
                         caption.vh { (cx.t("The schedule of attempts")) }
                         thead { tr {

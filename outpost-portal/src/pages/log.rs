@@ -12,6 +12,7 @@ use outpost_core::{
 use crate::cx::{Cx, Fault};
 use crate::icon::{Icon, icon};
 use crate::route::{Href, Route};
+use crate::view::code::one_line;
 use crate::view::{button_link, delivery_pill, empty, outcome_code};
 
 /// The ranges of time that are offered, and what they are called.
@@ -64,7 +65,7 @@ impl Place<'_> {
 }
 
 /// What a list is asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Asked {
     /// The parameters that were understood, as they stand in the address.
     pub(super) pairs: Vec<(&'static str, String)>,
@@ -75,12 +76,23 @@ pub(super) struct Asked {
     /// Events that matched nothing, in place of deliveries.
     pub(super) unmatched: bool,
     pub(super) events: EventFilter,
+    /// When the list's first page was made.
+    at: Timestamp,
 }
 
 impl Asked {
     pub(super) fn read(cx: &Cx<'_>, place: Place<'_>) -> Self {
-        let mut asked = Self::default();
         let get = |name: &str| cx.request.query.get(name);
+        let at = get("at").and_then(|at| at.parse().ok()).map(Timestamp::from_millis);
+        let mut asked = Self {
+            pairs: Vec::new(),
+            filter: DeliveryFilter::default(),
+            wrong: Vec::new(),
+            live: false,
+            unmatched: false,
+            events: EventFilter::default(),
+            at: at.filter(|at| *at < cx.now).unwrap_or(cx.now),
+        };
         if let Place::Of(id) = place {
             asked.filter.destinations.extend(DestinationId::new(id));
         }
@@ -126,7 +138,7 @@ impl Asked {
         let get = |name: &str| cx.request.query.get(name);
         if let Some(range) = get("range") {
             let known = RANGES.iter().find(|(word, ..)| *word == range);
-            self.filter.from = known.map(|(.., span)| cx.now.before(*span));
+            self.filter.from = known.map(|(.., span)| self.at.before(*span));
             self.keep("range", range, known.is_some());
         }
         let zone = &cx.prefs.zone.1;
@@ -173,6 +185,13 @@ impl Asked {
     /// The list's address with its filters, at its newest end.
     pub(super) fn href(&self, cx: &Cx<'_>, place: Place<'_>) -> Href {
         self.without(cx, place, "")
+    }
+
+    /// The same for links to other pages of the list: a range counts from when its first page was made, or each page
+    /// would be one of another list.
+    pub(super) fn pages(&self, cx: &Cx<'_>, place: Place<'_>) -> Href {
+        let here = self.href(cx, place);
+        if self.value("range").is_empty() { here } else { here.with("at", self.at.as_millis().to_string()) }
     }
 
     fn without(&self, cx: &Cx<'_>, place: Place<'_>, left_out: &str) -> Href {
@@ -259,6 +278,7 @@ pub(super) fn filters(cx: &Cx<'_>, place: Place<'_>, asked: &Asked) -> Markup {
 }
 
 fn chip(cx: &Cx<'_>, name: &str, value: &str) -> String {
+    let value = &one_line(value);
     let say = |label: &'static str| format!("{}: {}", cx.t(label), value);
     match name {
         "status" => {

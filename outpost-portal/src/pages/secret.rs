@@ -219,7 +219,7 @@ fn table(cx: &Cx<'_>, seen: &Seen, revealed: bool) -> Markup {
                 thead { tr {
                     th scope="col" { (cx.t("Secret")) }
                     th scope="col" { (cx.t("Value")) }
-                    th scope="col" { (cx.t("Valid until")) }
+                    th scope="col" { (cx.t("Valid")) }
                 } }
                 tbody {
                     @for (index, held) in seen.live(cx.now).enumerate() {
@@ -236,7 +236,7 @@ fn table(cx: &Cx<'_>, seen: &Seen, revealed: bool) -> Markup {
                             td {
                                 @match held.until {
                                     Some(until) => { (cx.time(until)) " (" (cx.until_or_ago(until)) ")" },
-                                    None => (cx.t("It is replaced")),
+                                    None => (cx.t("until it is replaced")),
                                 }
                             }
                         }

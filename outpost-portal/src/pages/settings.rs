@@ -62,7 +62,6 @@ pub(super) async fn save(cx: &Cx<'_>, id: &str) -> Answer {
     // Without one the form is older than any revision.
     let seen = form.get("revision").and_then(|revision| revision.parse().ok()).unwrap_or(0);
     patch.if_revision = Some(seen);
-    let here = cx.href(Route::Settings(id)).at(part.id());
     if !cx.first_time().await? {
         return Ok(
             cx.go_saying(&cx.href(Route::Settings(id)), &cx.t("This form was sent twice. Below is what is saved."))
@@ -177,6 +176,15 @@ async fn show(cx: &Cx<'_>, destination: &Destination, sent: &Sent, status: Statu
     let write = cx.may(Capability::Write);
     let body = html! {
         (destination_head(cx, destination, failures, Tab::Settings))
+        @if destination.disabled.is_some() {
+            div.note.warn {
+                (icon(Icon::Pause))
+                p {
+                    (cx.t("This destination is disabled. Saving a change does not enable it.")) " "
+                    @if write { a href=(cx.href(Route::Enable(id))) { (cx.t("Enable it")) } }
+                }
+            }
+        }
         @if sent.part.is_some_and(|part| !shown.contains(&part)) { (sent.wrong.summary(cx)) }
         @for part in &shown {
             @let sent = Some(sent).filter(|sent| sent.part == Some(*part));
