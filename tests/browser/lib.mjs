@@ -127,7 +127,8 @@ export async function violations(page, rules) {
 /** Goes to a page of PAGES and gives its response. */
 export async function open(session, entry) {
   const go = async () => {
-    let response = await session.page.goto(session.to(entry.path), { waitUntil: 'load' })
+    const path = entry.path.replace('NOW', Math.floor(Date.now() / 1000))
+    let response = await session.page.goto(session.to(path), { waitUntil: 'load' })
     if (entry.act) response = await entry.act(session.page, session) ?? response
     return response
   }

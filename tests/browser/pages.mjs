@@ -25,7 +25,7 @@ const destinations = [
   at('destinations-many', '?q=1', { who: 'many', shares: true }),
   at('destinations-read-only', '', { who: 'reader', shares: true }),
   at('destinations-without-numbers', '', { fault: 'rollups', shares: true }),
-  at('destinations-entered', '?entered=1', { shares: true }),
+  at('destinations-entered', '?entered=NOW', { shares: true }),
 ]
 
 const creating = [
@@ -111,7 +111,7 @@ const outside = [
   at('signed-out', 'signed-out', { who: 'nobody' }),
   at('expired', 'expired', { who: 'nobody', status: 401 }),
   at('used-link', '?token=used', { who: 'nobody', status: 401 }),
-  at('cookies-blocked', '?entered=1', { who: 'nobody', status: 401 }),
+  at('cookies-blocked', '?entered=NOW', { who: 'nobody', status: 401 }),
 ]
 
 const errors = [

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use maud::{Markup, html};
-use outpost_core::{DeliveryFilter, Event, OfTenant, PageRequest};
+use outpost_core::{DeliveryFilter, Destination, Event, OfTenant, PageRequest};
 
 use super::log::{Asked, Place, filters, find, freshness, kept, nothing, table};
 use crate::cx::{Answer, Cx, Fault};
@@ -12,10 +12,14 @@ use crate::view::{Nav, Page, empty, pager};
 
 pub(super) async fn page(cx: &Cx<'_>) -> Answer {
     let asked = Asked::read(cx, Place::All);
-    let list = if asked.unmatched { unmatched(cx, &asked).await? } else { deliveries(cx, &asked).await? };
+    let destinations = cx.outpost.destinations().list(cx.tenant()).await?;
+    let list =
+        if asked.unmatched { unmatched(cx, &asked).await? } else { deliveries(cx, &asked, &destinations).await? };
+    let choices: Vec<(String, String)> =
+        destinations.iter().map(|found| (found.id.to_string(), cx.name_of(found))).collect();
     let body = html! {
         div.head { h1 { (cx.t("Activity")) } }
-        (filters(cx, Place::All, &asked))
+        (filters(cx, Place::All, &asked, &choices))
         div #list data-live[asked.live] data-live-text=(cx.t("The list has changed")) { (list) }
         (freshness(cx, Place::All, &asked))
         @if !asked.unmatched { (kept(cx, Place::All, &asked)) }
@@ -23,9 +27,8 @@ pub(super) async fn page(cx: &Cx<'_>) -> Answer {
     Ok(Page::new(cx.t("Activity"), Nav::Activity, body).reload(asked.live.then_some(10)).ok(cx))
 }
 
-async fn deliveries(cx: &Cx<'_>, asked: &Asked) -> Result<Markup, Fault> {
+async fn deliveries(cx: &Cx<'_>, asked: &Asked, destinations: &[Destination]) -> Result<Markup, Fault> {
     let found = find(cx, asked).await?;
-    let destinations = cx.outpost.destinations().list(cx.tenant()).await?;
     // By life: a destination that was deleted and one that has its id now are two.
     let names: HashMap<_, _> = destinations.iter().map(|found| (found.incarnation, cx.name_of(found))).collect();
     Ok(html! {

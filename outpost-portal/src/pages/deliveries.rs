@@ -21,7 +21,7 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
     let name = cx.name_of(&destination);
     let body = html! {
         (destination_head(cx, &destination, 0, Tab::Deliveries))
-        (filters(cx, place, &asked))
+        (filters(cx, place, &asked, &[]))
         div #list data-live[asked.live] data-live-text=(cx.t("The list has changed")) {
             @if found.items.is_empty() { (nothing(cx, place, &asked, found.next.is_some())) }
             @else { (table(cx, place, &asked, &found.items, &|_| Some(name.clone()))) }

@@ -46,6 +46,9 @@ const STATES: [(&str, &str, &[DeliveryState]); 7] = [
 const CODES: [(&str, &str); 5] =
     [("2xx", "2xx"), ("3xx", "3xx"), ("4xx", "4xx"), ("5xx", "5xx"), ("none", "No response")];
 
+/// The most topics or destinations that are offered in a list to choose from; of more, one is typed.
+const MOST_CHOICES: usize = 200;
+
 /// Where a list stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place<'a> {
@@ -206,10 +209,15 @@ impl Asked {
 }
 
 /// The form that narrows the list down, and what it is narrowed down by.
-pub(super) fn filters(cx: &Cx<'_>, place: Place<'_>, asked: &Asked) -> Markup {
+///
+/// `destinations`: their ids and names, to choose from where the list is that of all of them.
+pub(super) fn filters(cx: &Cx<'_>, place: Place<'_>, asked: &Asked, destinations: &[(String, String)]) -> Markup {
     let option =
         |value: &str, label: &str, chosen: &str| html! { option value=(value) selected[value == chosen] { (label) } };
     let status = asked.value("status");
+    let destination = asked.value("destination");
+    let by_name = (1..=MOST_CHOICES).contains(&destinations.len())
+        && (destination.is_empty() || destinations.iter().any(|(id, _)| id == destination));
     let code = asked.value("code");
     let exact = !code.is_empty() && CODES.iter().all(|(known, _)| *known != code);
     html! {
@@ -222,6 +230,15 @@ pub(super) fn filters(cx: &Cx<'_>, place: Place<'_>, asked: &Asked) -> Markup {
                     @if matches!(place, Place::All) { (option("unmatched", &cx.t("No destination matched"), status)) }
                 }
             }
+            @if by_name {
+                div.field {
+                    label for="destination" { (cx.t("Destination")) }
+                    select id="destination" name="destination" {
+                        (option("", &cx.t("Any"), destination))
+                        @for (id, name) in destinations { (option(id, name, destination)) }
+                    }
+                }
+            }
             div.field {
                 label for="code" { (cx.t("Response")) }
                 select id="code" name="code" {
@@ -232,7 +249,7 @@ pub(super) fn filters(cx: &Cx<'_>, place: Place<'_>, asked: &Asked) -> Markup {
             }
             div.field {
                 label for="topic" { (cx.t("Topic")) }
-                @match cx.site.offers.topics.as_ref().filter(|topics| topics.len() <= 200) {
+                @match cx.site.offers.topics.as_ref().filter(|topics| topics.len() <= MOST_CHOICES) {
                     Some(topics) => select id="topic" name="topic" {
                         (option("", &cx.t("Any"), asked.value("topic")))
                         @for topic in topics { (option(topic, topic, asked.value("topic"))) }
@@ -253,8 +270,11 @@ pub(super) fn filters(cx: &Cx<'_>, place: Place<'_>, asked: &Asked) -> Markup {
                     div.field { label for="from" { (cx.t("From")) } input type="datetime-local" id="from" name="from" value=(asked.value("from")); }
                     div.field { label for="until" { (cx.t("Until")) } input type="datetime-local" id="until" name="until" value=(asked.value("until")); }
                     div.field { label for="id" { (cx.t("Event ID")) } input type="search" id="id" name="id" value=(asked.value("id")) maxlength="255" spellcheck="false"; }
-                    @if matches!(place, Place::All) {
-                        div.field { label for="destination" { (cx.t("Destination ID")) } input type="search" id="destination" name="destination" value=(asked.value("destination")) maxlength="255" spellcheck="false"; }
+                    @if matches!(place, Place::All) && !by_name {
+                        div.field {
+                            label for="destination" { (cx.t("Destination ID")) }
+                            input type="search" id="destination" name="destination" value=(destination) maxlength="255" spellcheck="false";
+                        }
                     }
                     button.btn type="submit" { (cx.t("Apply")) }
                 }
