@@ -52,8 +52,8 @@ step "the portal in a browser"
 cargo build --locked --workspace --all-features --bins --examples
 (cd tests/browser && { [ -d node_modules ] || npm ci --ignore-scripts --no-audit --no-fund; })
 # In two halves side by side, each with a host of its own: browsers mostly wait.
-others=$(cd tests/browser && ls ./*.test.mjs | grep -v '^./pages')
-tests/browser/run.sh pages.test.mjs >"$log/browser-pages" 2>&1 &
+others=$(cd tests/browser && ls ./*.test.mjs | grep -vE '^./(pages|weight)')
+tests/browser/run.sh pages.test.mjs weight.test.mjs >"$log/browser-pages" 2>&1 &
 pages=$!
 # shellcheck disable=SC2086 # one word for each file
 tests/browser/run.sh $others 2>&1 | tee "$log/browser"
