@@ -350,7 +350,7 @@ pub(super) fn table(
                         th scope="col" { (cx.t("Time")) }
                         th scope="col" { (cx.t("Status")) }
                         th.c3 scope="col" { (cx.t("Response")) }
-                        th scope="col" { (cx.t("Topic")) }
+                        th.c3 scope="col" { (cx.t("Topic")) }
                         @if all { th.c2 scope="col" { (cx.t("Destination")) } }
                         th.c2 scope="col" { (cx.t("Event ID")) }
                         th.num.c2 scope="col" { (cx.t("Tries")) }
@@ -376,10 +376,14 @@ fn row(cx: &Cx<'_>, place: Place<'_>, row: &OfDestination<Delivery>, may: bool, 
             @if may {
                 td.pick { @if live { input type="checkbox" name="pick" value=(value) aria-label=(cx.f("Select event {event}", &[("event", &event)])); } }
             }
-            th.main scope="row" { a.rowlink href=(to) { (cx.time_short(row.created_at)) } }
+            th.main scope="row" {
+                a.rowlink href=(to) { (cx.time_short(row.created_at)) }
+                // On a phone there is no room for columns of their own.
+                span.sub.phone { (row.topic) @if let (Place::All, Some(name)) = (place, &name) { " · " (name) } }
+            }
             td { (delivery_pill(cx, row)) }
             td.c3 { (outcome_code(cx, row.last_outcome.as_ref())) }
-            td.mono { (row.topic) }
+            td.c3.mono { (row.topic) }
             @if matches!(place, Place::All) {
                 td.c2 { (name.unwrap_or_else(|| cx.f("{id} (deleted)", &[("id", &destination)]))) }
             }
