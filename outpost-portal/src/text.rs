@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 /// The words, and how they are written. Every text that the portal shows is looked up here by its English form, so
-/// a host can change a single one or all of them. `texts/en.txt` in this crate lists them.
+/// a host can change a single one or all of them; [`every`](Self::every) can note which texts there are.
 ///
 /// ```
 /// use outpost_portal::Language;

@@ -55,8 +55,7 @@ fn main() -> Anything<()> {
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>((visit(small).await?, visit(large).await?))
     })?;
     let mut figures = Vec::new();
-    for page in ["", "destinations/ID", "destinations/ID/deliveries", "activity", "destinations/ID/deliveries/evt_100"]
-    {
+    for page in ["", "destinations/ID", "destinations/ID/deliveries", "activity", "destinations/ID/deliveries/evt_20"] {
         let (mut of_few, mut of_many, mut size) = (Vec::new(), Vec::new(), 0);
         for _ in 0..visits {
             // By turns, so that whatever else the machine does meets both.

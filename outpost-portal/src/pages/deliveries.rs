@@ -18,9 +18,10 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
     let place = Place::Of(id);
     let asked = Asked::read(cx, place);
     let found = find(cx, &asked).await?;
+    let failures = super::lifecycle::lane(cx, id).await.map_or(0, |lane| lane.health.failures);
     let name = cx.name_of(&destination);
     let body = html! {
-        (destination_head(cx, &destination, 0, Tab::Deliveries))
+        (destination_head(cx, &destination, failures, Tab::Deliveries))
         (filters(cx, place, &asked, &[]))
         div #list data-live[asked.live] data-live-text=(cx.t("The list has changed")) {
             @if found.items.is_empty() { (nothing(cx, place, &asked, found.next.is_some())) }

@@ -61,7 +61,7 @@ struct Numbers {
 
 pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
     let destination = cx.destination(id).await?;
-    let lane = cx.outpost.destinations().lane(cx.tenant(), id).await.ok();
+    let lane = super::lifecycle::lane(cx, id).await;
     let asked = cx.request.query.get("range");
     let range = RANGES.iter().find(|range| asked == Some(range.word)).copied().unwrap_or(RANGES[1]);
     let numbers = match numbers(cx, &destination, range).await {

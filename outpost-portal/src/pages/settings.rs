@@ -165,13 +165,7 @@ async fn patch(
 
 async fn show(cx: &Cx<'_>, destination: &Destination, sent: &Sent, status: StatusCode) -> Answer {
     let id = destination.id.as_str();
-    let failures = match cx.outpost.destinations().lane(cx.tenant(), id).await {
-        Ok(lane) => lane.health.failures,
-        Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a destination's state is not shown");
-            0
-        }
-    };
+    let failures = super::lifecycle::lane(cx, id).await.map_or(0, |lane| lane.health.failures);
     let shown: Vec<Part> = Part::ALL.into_iter().filter(|part| part.is_shown(cx, destination)).collect();
     let write = cx.may(Capability::Write);
     let body = html! {
