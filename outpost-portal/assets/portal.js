@@ -12,7 +12,7 @@ if (!navigator.clipboard) for (const b of all('[data-copy]')) b.hidden = true
 on('click', e => {
  const b = e.target.closest('[data-copy],[data-add],[data-remove],[data-stay]')
  if (!b) return
- if ('stay' in b.dataset) return look()
+ if (b.dataset.stay) return look(b.dataset.stay)
  const { copy, add, done } = b.dataset, row = b.closest('.row')
  dirty ||= !copy
  if (copy) {
@@ -66,8 +66,8 @@ for (const c of all('[data-refresh]')) setTimeout(() => dirty || location.reload
 const live = () => all('[data-live]'), until = Date.now() + 6e5, seen = new Map(live().map(c => [c.id, c.innerHTML]))
 const key = c => all('tr,li', c).length + $('.rowlink', c)?.href
 const next = () => { if (Date.now() < until && live()[0]) setTimeout(look, 5e3) }
-const look = async () => {
- const r = d.hidden || await fetch(location).catch(() => 0)
+const look = async at => {
+ const r = d.hidden || await fetch(at || location).catch(() => 0)
  if (r.ok && !r.redirected) {
   const page = new DOMParser().parseFromString(await r.text(), 'text/html')
   ends(page)

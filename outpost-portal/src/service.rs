@@ -183,7 +183,7 @@ async fn page<'a>(site: &'a Site, request: &'a Request, parts: &Parts) -> Result
     if !fine {
         return Err((framed(cx, parts).await, Fault::Method(route.methods())));
     }
-    if let Some(reply) = pages::outside(&cx, route).await {
+    if let Some(reply) = pages::outside(&cx, route, parts).await {
         return reply.map_err(|fault| (Box::new(cx), fault));
     }
     // A link's token may stand on any page.

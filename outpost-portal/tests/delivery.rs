@@ -155,7 +155,7 @@ async fn a_form_that_was_sent_twice_acts_once_even_when_the_first_is_over() {
     browser.send(&page, action, &[]).await;
     stage.pass(1).await;
     assert_eq!(attempts(&stage, "evt_1").await, 2);
-    browser.send(&page, action, &[]).await.must_have("Retry queued.");
+    browser.send(&page, action, &[]).await.must_have("This form was sent before.");
     stage.pass(1).await;
     assert_eq!(attempts(&stage, "evt_1").await, 2);
 }
@@ -197,7 +197,7 @@ async fn retries_are_cancelled() {
         .must_have("It was cancelled by a user.")
         .must_not_have("/cancel\"");
     assert_eq!(state(&stage, "evt_1").await, DeliveryState::Cancelled(outpost_core::CancelReason::User));
-    browser.send(&page, action, &[]).await.must_have("nothing more is sent by schedule");
+    browser.send(&page, action, &[]).await.must_have("This form was sent before.");
     let mut form = page.form(action);
     form.retain(|(name, _)| name != "form_token");
     form.push(browser.get(PAGE).await.form("/retry").into_iter().find(|(name, _)| name == "form_token").unwrap());

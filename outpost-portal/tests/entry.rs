@@ -122,3 +122,19 @@ async fn a_session_ends_when_it_is_not_used() {
     stage.pass(31 * 60).await;
     assert_eq!(browser.ask("GET", "/", None).await.status, StatusCode::SEE_OTHER);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_door_itself_asks_as_well_before_it_switches() {
+    let stage = Stage::new().await;
+    let mut browser = stage.browser("acme").await;
+    let link = stage.outpost.portal_link("globex", PortalLink::default()).await.unwrap();
+    let token = link.split("token=").nth(1).unwrap();
+    browser.get(&format!("/enter?token={token}")).await.must_have("Switch to globex?");
+    browser.get("/").await.must_have("Webhooks of acme");
+    // A used one of the same tenant goes on.
+    let own = stage.outpost.portal_link("acme", PortalLink::default()).await.unwrap();
+    let token = own.split("token=").nth(1).unwrap();
+    for _ in 0..2 {
+        browser.get(&format!("/enter?token={token}")).await.must_have("Webhooks of acme");
+    }
+}

@@ -127,7 +127,7 @@ fn writer(cx: &Cx<'_>) -> Result<(), Fault> {
 /// What the tenant's destinations are called.
 async fn called(cx: &Cx<'_>) -> Result<Vec<String>, Fault> {
     let all = cx.outpost.destinations().list(cx.tenant()).await?;
-    Ok(all.into_iter().filter_map(|destination| destination.name).collect())
+    Ok(all.into_iter().map(|found| found.name.unwrap_or_else(|| found.id.to_string())).collect())
 }
 
 /// The page in place of the form when no more may be added.

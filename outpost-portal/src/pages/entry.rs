@@ -32,13 +32,14 @@ pub(crate) async fn by_link(cx: &Cx<'_>, parts: &Parts) -> Option<Answer> {
 }
 
 /// `/enter`: a link's token by a form, for hosts that can send one, or in the address.
-pub(crate) async fn enter(cx: &Cx<'_>) -> Answer {
+pub(crate) async fn enter(cx: &Cx<'_>, parts: &Parts) -> Answer {
     if cx.site.authenticator.is_some() {
         return Err(Fault::NotFound);
     }
     let given = if cx.request.is_post() { &cx.request.form } else { &cx.request.query };
     let token = given.get("token").ok_or(Fault::NoSession)?;
-    open(cx, token, None).await
+    // Who sends a form has been asked already, or comes from the host.
+    open(cx, token, (!cx.request.is_post()).then_some(parts)).await
 }
 
 /// Uses a token up. `parts`: the request, when it stood in an address that anybody may have followed.
@@ -146,6 +147,9 @@ fn confirm(cx: &Cx<'_>, who: &Who, other: &str, token: &str) -> Reply {
 
 /// Ends the session everywhere, for good.
 pub(crate) async fn log_out(cx: &Cx<'_>) -> Answer {
+    if cx.site.authenticator.is_some() {
+        return Err(Fault::NotFound);
+    }
     if let Some(session) = cx.who.as_ref().and_then(|who| who.session.as_ref()) {
         cx.site.outpost.tokens().end(session).await?;
     }

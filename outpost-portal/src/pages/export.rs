@@ -17,6 +17,8 @@ use crate::route::Format;
 const MOST: usize = 100_000;
 /// How many are read at once.
 const PAGE: u32 = 500;
+/// The most pages that are read, however few rows of them are wanted.
+const PAGES: usize = 400;
 const HEADINGS: &str =
     "event_id,destination_id,topic,status,created_at,finished_at,next_attempt_at,attempts,last_code\r\n";
 
@@ -28,6 +30,7 @@ struct Writing {
     /// The page to read next; `None` at the end.
     next: Option<PageRequest>,
     written: usize,
+    read: usize,
     ready: VecDeque<Bytes>,
 }
 
@@ -36,6 +39,10 @@ pub(super) async fn stream(cx: &Cx<'_>, id: Option<&str>, format: Format) -> Ans
         cx.destination(id).await?;
     }
     let asked = Asked::read(cx, id.map_or(Place::All, Place::Of));
+    if asked.unmatched {
+        // Those are events; there is no delivery of them.
+        return Err(crate::cx::Fault::NotFound);
+    }
     let mut writing = Writing {
         outpost: cx.outpost.clone(),
         tenant: cx.tenant().to_owned(),
@@ -43,6 +50,7 @@ pub(super) async fn stream(cx: &Cx<'_>, id: Option<&str>, format: Format) -> Ans
         format,
         next: Some(PageRequest { limit: PAGE, ..PageRequest::default() }),
         written: 0,
+        read: 0,
         ready: VecDeque::new(),
     };
     if format == Format::Csv {
@@ -70,12 +78,18 @@ impl Writing {
         for delivery in &page.items {
             if self.written == MOST {
                 self.ready.push_back(text.into());
+                self.ready.push_back(cut(self.format));
                 return Ok(());
             }
             self.written += 1;
             write_row(&mut text, self.format, delivery);
         }
         self.ready.push_back(text.into());
+        self.read += 1;
+        if self.read == PAGES && page.next.is_some() {
+            self.ready.push_back(cut(self.format));
+            return Ok(());
+        }
         self.next = page.next.map(|cursor| PageRequest { limit: PAGE, cursor: Some(cursor), ..PageRequest::default() });
         Ok(())
     }
@@ -88,14 +102,18 @@ impl Writing {
             self.next.as_ref()?;
             if let Err(error) = self.read().await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "an export broke off");
-                let note = match self.format {
-                    Format::Csv => "# broken off: the rest could not be read\r\n",
-                    Format::Ndjson => "{\"error\":\"broken off: the rest could not be read\"}\n",
-                };
-                return Some((Bytes::from_static(note.as_bytes()), self));
+                return Some((cut(self.format), self));
             }
         }
     }
+}
+
+/// The last line of an export that is not whole.
+fn cut(format: Format) -> Bytes {
+    Bytes::from_static(match format {
+        Format::Csv => b"# cut off here: not everything could be exported; narrow the filters down\r\n",
+        Format::Ndjson => b"{\"error\":\"cut off here: not everything could be exported; narrow the filters down\"}\n",
+    })
 }
 
 fn write_row(text: &mut String, format: Format, delivery: &OfDestination<Delivery>) {

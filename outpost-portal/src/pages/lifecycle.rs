@@ -36,7 +36,7 @@ pub(super) async fn confirm_disable(cx: &Cx<'_>, id: &str) -> Answer {
     let inside = html! {
         ul {
             li { (waits(cx, waiting)) }
-            li { (cx.t("New events are not sent to it. They are not kept for it either, but once it is enabled again they can be replayed, as long as they are stored.")) }
+            li { (cx.t("New events are kept as skipped and can be replayed once it is enabled.")) }
             li { (cx.t("What is being sent at this moment may still arrive.")) }
         }
         (confirm(cx, &cx.href(Route::Disable(id)), &cx.href(Route::Overview(id)), &cx.t("Disable"), html! {}))

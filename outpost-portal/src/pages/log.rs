@@ -445,7 +445,7 @@ pub(super) fn kept(cx: &Cx<'_>, place: Place<'_>, asked: &Asked) -> Markup {
             @if let Some(time) = cx.site.offers.retention {
                 (cx.f("Kept for {time} after the last attempt.", &[("time", &crate::time::span(time))])) " "
             }
-            (cx.t("Export what these filters show:")) " "
+            (cx.t("Export what these filters show, 100,000 rows at most:")) " "
             a href=(to(crate::route::Format::Csv)) { "CSV" } ", "
             a href=(to(crate::route::Format::Ndjson)) { "NDJSON" }
         }

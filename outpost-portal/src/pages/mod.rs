@@ -27,12 +27,14 @@ use crate::cx::{Answer, Cx};
 use crate::route::Route;
 
 /// The answers that need nobody to be signed in.
-pub(crate) async fn outside(cx: &Cx<'_>, route: Route<'_>) -> Option<Answer> {
+pub(crate) async fn outside(cx: &Cx<'_>, route: Route<'_>, parts: &http::request::Parts) -> Option<Answer> {
     match route {
+        // The host's own session goes on, whatever is said here.
+        Route::SignedOut if cx.site.authenticator.is_some() => Some(Err(crate::cx::Fault::NotFound)),
         Route::Asset(name) => Some(cx.site.asset(cx.request, name)),
         Route::SignedOut => Some(Ok(entry::signed_out(cx))),
         Route::Expired => Some(Ok(errors::page(cx, &crate::cx::Fault::NoSession))),
-        Route::Enter => Some(entry::enter(cx).await),
+        Route::Enter => Some(entry::enter(cx, parts).await),
         _ => None,
     }
 }

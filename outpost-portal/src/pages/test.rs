@@ -25,7 +25,7 @@ use crate::view::{Nav, Page, Tab, button_link, code, copy_button, destination_he
 /// The largest payload, in bytes.
 const MAX_DATA: usize = 256 << 10;
 /// How long a result is kept.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
+const KEPT: Duration = Duration::from_secs(3600);
 /// How much of the answer's body is kept, in bytes.
 const BODY: usize = 32 << 10;
 /// The most that one record may have, in bytes; a result is made to fit.
@@ -119,7 +119,7 @@ pub(super) async fn page(cx: &Cx<'_>, id: &str) -> Answer {
                 h1 { (cx.t("That test result is gone")) }
                 (empty(
                     &cx.t("Nothing to show"),
-                    &cx.t("The results of test events are kept for 24 hours."),
+                    &cx.t("The results of test events are kept for an hour."),
                     button_link(&cx.href(Route::Test(id)), &cx.t("Send test event"), true),
                 ))
             }

@@ -77,7 +77,8 @@ fn json(text: &str) -> Option<Markup> {
     )
 }
 
-const INDENT: &str = "                                                                ";
+/// Deeper than this nothing is set in further: a page must not grow with the square of its payload.
+const INDENT: &str = "                ";
 
 fn lay_out<'a>(text: &'a str, spans: &mut Vec<(&'static str, &'a str)>) {
     let bytes = text.as_bytes();

@@ -129,7 +129,7 @@ fn frame(cx: &Cx<'_>, page: &Page) -> Markup {
                     @if let Some(session) = session {
                         div.note.warn hidden role="status" data-ends=(session.expires_at().as_seconds()) {
                             p { (cx.t("Your session ends in two minutes.")) }
-                            div.actions { button.btn.small type="button" data-stay { (cx.t("Stay signed in")) } }
+                            div.actions { button.btn.small type="button" data-stay=(cx.href(Route::Preferences)) { (cx.t("Stay signed in")) } }
                         }
                     }
                     @if !page.crumbs.is_empty() {

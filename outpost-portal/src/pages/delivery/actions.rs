@@ -10,6 +10,9 @@ use crate::reply::Reply;
 use crate::route::Route;
 use crate::view::{Nav, Page, Shown, button_link, disabled_by};
 
+/// For a form that comes twice: what came of the first one, only the page tells.
+const BEFORE: &str = "This form was sent before. Below is how it stands.";
+
 pub(in crate::pages) async fn retry(cx: &Cx<'_>, id: &str, event: &str) -> Answer {
     let (destination, delivery) = allowed(cx, id, event).await?;
     let here = cx.href(Route::Delivery(id, event));
@@ -24,7 +27,7 @@ pub(in crate::pages) async fn retry(cx: &Cx<'_>, id: &str, event: &str) -> Answe
     }
     let queued = cx.t("Retry queued. It usually runs within a few seconds.");
     if !cx.first_time().await? {
-        return Ok(cx.go_saying(&here, &queued));
+        return Ok(cx.go_saying(&here, &cx.t(BEFORE)));
     }
     match cx.outpost.deliveries().retry(cx.tenant(), id, event).await {
         Ok(()) => {
@@ -49,7 +52,7 @@ pub(in crate::pages) async fn cancel(cx: &Cx<'_>, id: &str, event: &str) -> Answ
     let here = cx.href(Route::Delivery(id, event));
     let done = cx.t("Cancelled: nothing more is sent by schedule.");
     if !cx.first_time().await? {
-        return Ok(cx.go_saying(&here, &done));
+        return Ok(cx.go_saying(&here, &cx.t(BEFORE)));
     }
     match cx.outpost.deliveries().cancel(cx.tenant(), id, event).await {
         Ok(()) => {

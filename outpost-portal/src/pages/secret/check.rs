@@ -79,7 +79,8 @@ pub(in crate::pages) async fn check(cx: &Cx<'_>, id: &str) -> Answer {
     let fine = wrong.is_empty();
     let checked = Checked { body: without(&seen, body), headers: without(&seen, headers), results };
     let page = whole(cx, &seen, &Look { wrong, checked, ..Look::default() }).await;
-    Ok(if fine { page.ok(cx).secret() } else { page.unprocessable(cx) })
+    // What was pasted may hold a secret either way.
+    Ok(if fine { page.ok(cx) } else { page.unprocessable(cx) }.secret())
 }
 
 /// A text without the secrets that somebody may have pasted along with it.
